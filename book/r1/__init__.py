@@ -1,0 +1,1 @@
+"""The mechanisms of DeepSeek-R1, small enough to read."""
