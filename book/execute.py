@@ -1,0 +1,318 @@
+"""Run the book's notebooks: python book/execute.py [NAME ...]
+
+Each chapter is written as text, book/text/NAME.md, and read as the notebook
+book/NAME.ipynb. This command turns the first into the second: it puts the text
+into jupytext's and ruff's own form, runs every cell with fixed settings, and
+writes the notebook in one step. If a cell raises, warns, writes to stderr or
+prints a memory address or a path of this machine, the old notebook stays as it
+was and the command says which cell it was.
+
+Running it twice changes no byte. A cell tagged `nbval-ignore-output` prints
+something that differs from run to run, such as a time; its stored output is
+kept as long as its source and that of every code cell before it are unchanged.
+After the first changed cell the new outputs are taken, since they may depend on
+the change. `--refresh` takes them all, and is what you want after a change in r1.
+"""
+
+import argparse
+import difflib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupytext.config import load_jupytext_config
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+
+BOOK = Path(__file__).resolve().parent
+IGNORED = "nbval-ignore-output"
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
+KERNEL = {
+    "display_name": "Python 3 (ipykernel)",
+    "language": "python",
+    "name": "python3",
+}
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "2",
+    "MKL_NUM_THREADS": "2",
+    "OPENBLAS_NUM_THREADS": "2",
+}
+# An IPython profile of our own: a warning in a cell is an error, no history is
+# kept, and nothing that a reader has set up for themselves takes part.
+PROFILE = """\
+c.InteractiveShellApp.exec_lines = ["import warnings; warnings.simplefilter('error'); del warnings"]
+c.HistoryManager.enabled = False
+"""
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{8,}")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/])/(?:home|root|Users|tmp|opt|work|usr|var|mnt|private)/\w"
+    r"|[A-Z]:\\+Users"
+)
+
+
+class Problem(Exception):
+    """What the author has to put right, in words."""
+
+
+class ThisPython(KernelSpecManager):
+    """Starts the Python that runs this file, whichever kernels are installed."""
+
+    def get_kernel_spec(self, kernel_name):
+        return KernelSpec(resource_dir="", **get_kernel_dict())
+
+
+def kernel_environment(profile):
+    """The settings of every kernel; `profile` is an empty folder for IPython's."""
+    config = Path(profile, "profile_default", "ipython_kernel_config.py")
+    config.parent.mkdir(parents=True)
+    config.write_text(PROFILE, encoding="utf-8")
+    return FIXED | {"IPYTHONDIR": str(profile)}
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def flaws(outputs):
+    """What no committed output may hold: one phrase for each fault found."""
+    text = json.dumps(
+        [
+            {k: v for k, v in output.get("data", output).items() if k != "image/png"}
+            for output in outputs
+        ]
+    )
+    found = {
+        "writes to stderr": any(output.get("name") == "stderr" for output in outputs),
+        "raises": any(output.output_type == "error" for output in outputs),
+        "prints a memory address": ADDRESS.search(text),
+        "prints a path of this machine": MACHINE_PATH.search(text),
+    }
+    return [phrase for phrase, present in found.items() if present]
+
+
+def stable_ids(notebook):
+    """Give each cell an id made from its content, so that a run changes none."""
+    seen = {}
+    for cell in notebook.cells:
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()
+        seen[digest] = seen.get(digest, 0) + 1
+        cell["id"] = digest[:8] + (f"-{seen[digest]}" if seen[digest] > 1 else "")
+
+
+def read_twin(path):
+    """The notebook that the text at `path` describes, not yet run."""
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith("---\n"):
+        raise Problem(f"{path} does not start with a header between two lines of ---")
+    try:
+        notebook = jupytext.reads(text, "md:myst", config=load_jupytext_config(path))
+    except Exception as error:  # YAML's, jupytext's and markdown-it's have no common base
+        raise Problem(f"{path} is not a valid twin: {error}") from error
+    if "kernelspec" not in notebook.metadata:
+        raise Problem(f"{path} has no kernelspec in its header")
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.metadata["language_info"] = dict(LANGUAGE)
+    notebook.metadata["jupytext"] = {"default_lexer": "ipython3"}
+    stable_ids(notebook)
+    return nbformat.reads(nbformat.writes(notebook), as_version=4)
+
+
+def twin_text(notebook, path):
+    """The text that jupytext writes at `path` when it pairs this notebook."""
+    return jupytext.writes(notebook, "md:myst", config=load_jupytext_config(path))
+
+
+def formatted(notebook, path):
+    """The same notebook with its code as `ruff format` has it."""
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", path, "-"]
+    ruff = subprocess.run(
+        command, input=nbformat.writes(notebook).encode(), capture_output=True
+    )
+    if ruff.returncode:
+        raise Problem(f"ruff cannot read the code:\n{ruff.stderr.decode().strip()}")
+    notebook = nbformat.reads(ruff.stdout.decode(), as_version=4)
+    stable_ids(notebook)
+    return notebook
+
+
+def complaint(name, number, cell, what, detail):
+    """The error for one cell: its number, its source and what went wrong."""
+    source = "\n".join(f"    {line}" for line in cell.source.splitlines())
+    return Problem(f"{name}: code cell {number} {what}\n\n{source}\n\n{detail}")
+
+
+def run_cell(client, index, name, number):
+    """Run one code cell; raise Problem if it fails or its output may not stay."""
+    cell = client.nb.cells[index]
+    try:
+        client.execute_cell(cell, index, number)
+    except (CellControlSignal, DeadKernelError) as error:
+        detail = getattr(error, "traceback", str(error))
+        raise complaint(name, number, cell, "fails", detail) from error
+    if found := flaws(cell.outputs):
+        detail = "\n".join(str(o.get("text") or o.get("data")) for o in cell.outputs)
+        raise complaint(name, number, cell, " and ".join(found), detail)
+
+
+def run(notebook, name, book, timeout):
+    """Run the code cells in a kernel of their own."""
+    client = NotebookClient(
+        notebook,
+        km=AsyncKernelManager(kernel_spec_manager=ThisPython()),
+        timeout=timeout,
+        record_timing=False,
+        coalesce_streams=True,
+        force_raise_errors=True,
+        skip_cells_with_tag="",
+        resources={"metadata": {"path": str(book)}},
+    )
+    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        env = os.environ | kernel_environment(profile)
+        with client.setup_kernel(cleanup_kc=True, env=env, stderr=subprocess.DEVNULL):
+            for number, index in enumerate(code, 1):
+                if sys.stdout.isatty():
+                    print(f"\r{name}  cell {number}/{len(code)} ", end="", flush=True)
+                run_cell(client, index, name, number)
+
+
+def keep_outputs(new, old):
+    """Copy the stored outputs of tagged cells up to the first changed source."""
+    for cell, stored in zip(code_cells(new), code_cells(old), strict=False):
+        if cell.source != stored.source:
+            return
+        if IGNORED in cell.metadata.get("tags", []) and stored.execution_count:
+            cell.outputs = stored.outputs
+
+
+def write(path, text):
+    """Replace the file in one step, or leave it alone; True if it changed."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def guard_edits(name, notebook, twin, book):
+    """Refuse to overwrite what was edited in the notebook and not in the twin."""
+    path = book / f"{name}.ipynb"
+    if not path.exists() or path.stat().st_mtime <= twin.stat().st_mtime:
+        return
+    stored = nbformat.read(path, as_version=4)
+    if [cell.source for cell in stored.cells] != [c.source for c in notebook.cells]:
+        raise Problem(
+            f"{path} is newer than {twin} and differs from it. To keep the edits made "
+            f"in the notebook: jupytext --sync {path}; to drop them: touch {twin}"
+        )
+
+
+def execute(name, book, timeout, refresh):
+    """Format the twin, run the notebook and write it; a line says how it went."""
+    twin, path, start = book / "text" / f"{name}.md", book / f"{name}.ipynb", time.time()
+    notebook = read_twin(twin)
+    guard_edits(name, notebook, twin, book)
+    notebook = formatted(notebook, path)
+    if write(twin, twin_text(notebook, twin)):
+        print(f"{name}: put {twin} into its normal form")
+    written = twin.stat().st_mtime
+    run(notebook, name, book, timeout)
+    if path.exists() and not refresh:
+        keep_outputs(notebook, nbformat.read(path, as_version=4))
+    changed = write(path, nbformat.writes(notebook) + "\n")
+    os.utime(path, (written, written))  # so that guard_edits sees only later edits
+    clear = "\r" if sys.stdout.isatty() else ""
+    state = "written" if changed else "unchanged"
+    print(f"{clear}{name}  {time.time() - start:.1f} s  {state}", flush=True)
+
+
+def disagreements(name, book):
+    """Where twin and notebook differ: one sentence for each difference."""
+    twin, path = book / "text" / f"{name}.md", book / f"{name}.ipynb"
+    for file in (twin, path):
+        if not file.exists():
+            return [f"{file} is missing"]
+    new, old = read_twin(twin), nbformat.read(path, as_version=4)
+    if twin.read_text(encoding="utf-8") != twin_text(new, twin):
+        return [f"{twin} is not in jupytext's own form"]
+    if len(new.cells) != len(old.cells):
+        return [f"{name}: {len(new.cells)} cells in the twin, {len(old.cells)} in the notebook"]
+    found = []
+    for number, (cell, stored) in enumerate(zip(new.cells, old.cells, strict=True), 1):
+        for key in ("cell_type", "source", "metadata", "id"):
+            if cell[key] != stored.get(key):
+                found.append(f"{name}: cell {number} has another {key} in the notebook")
+    counts = [cell.execution_count for cell in code_cells(old)]
+    if counts != list(range(1, len(counts) + 1)):
+        found.append(f"{name}: the notebook was not run from top to bottom: {counts}")
+    if new.metadata != old.metadata:
+        found.append(f"{name}: the notebook's own metadata differ")
+    return found
+
+
+def names(book):
+    """Every chapter that has a twin or a notebook, in order."""
+    return sorted({p.stem for p in (*book.glob("*.ipynb"), *book.glob("text/*.md"))})
+
+
+def chosen(arguments, book):
+    """The names meant by the arguments, which may also be paths."""
+    known = names(book)
+    for argument in arguments:
+        name = Path(argument).name.removesuffix(".md").removesuffix(".ipynb")
+        if name not in known:
+            close = difflib.get_close_matches(name, known, cutoff=0.3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise Problem(f"no chapter is called {argument}{hint}")
+        yield name
+    if not arguments:
+        yield from known
+
+
+def main(arguments=None, book=BOOK):
+    about, _, details = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="python book/execute.py",
+        description=details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="such as 01_claims; default: all")
+    add("--check", action="store_true", help="run nothing, say where the two disagree")
+    add("--refresh", action="store_true", help=f"new outputs of {IGNORED} cells too")
+    add("--timeout", type=int, default=600, metavar="S", help="seconds a cell (600)")
+    options = parser.parse_args(arguments)
+    try:
+        selected = list(chosen(options.names, book))
+        if options.check:
+            found = [line for name in selected for line in disagreements(name, book)]
+            print("\n".join(found) or f"{len(selected)} twins and notebooks agree")
+            return bool(found)
+        for name in selected:
+            execute(name, book, options.timeout, options.refresh)
+    except Problem as problem:
+        text = str(problem)
+        print(text if sys.stderr.isatty() else COLOR.sub("", text), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""The configuration of a model, in DeepSeek's own field names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+# Field of Hugging Face's config.json -> field of DeepSeek's inference code.
+HUGGING_FACE_NAMES = {
+    "hidden_size": "dim",
+    "intermediate_size": "inter_dim",
+    "moe_intermediate_size": "moe_inter_dim",
+    "num_hidden_layers": "n_layers",
+    "first_k_dense_replace": "n_dense_layers",
+    "num_attention_heads": "n_heads",
+    "num_experts_per_tok": "n_activated_experts",
+    "n_group": "n_expert_groups",
+    "topk_group": "n_limited_groups",
+    "scoring_func": "score_func",
+    "routed_scaling_factor": "route_scale",
+    "max_position_embeddings": "max_seq_len",
+}
+HUGGING_FACE_ROPE = {  # the same for what stands in rope_scaling
+    "rope_theta": "rope_theta",
+    "factor": "rope_factor",
+    "original_max_position_embeddings": "original_seq_len",
+    "beta_fast": "beta_fast",
+    "beta_slow": "beta_slow",
+    "mscale_all_dim": "mscale",
+}
+# What DeepSeek's inference code assumes where a file is silent.
+INFERENCE_DEFAULTS = {"score_func": "softmax", "rope_factor": 40.0}
+NOT_ARCHITECTURE = {"dtype", "scale_fmt", "max_batch_size"}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot describe a model; the message names the field."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is made of; widths are numbers of features, all counts integers.
+
+    `kv_lora_rank=0` is plain multi-head attention, in which all
+    `qk_rope_head_dim` features of a head turn with the position (and
+    `qk_nope_head_dim` more do not); `q_lora_rank=0` leaves queries uncompressed;
+    `n_dense_layers=n_layers` has no experts. Names are those of DeepSeek's
+    `inference/model.py`, and where that has none, of its Hugging Face files.
+
+    Raises ConfigError, naming the field, when the fields contradict each other.
+    """
+
+    vocab_size: int
+    dim: int  # d, the residual stream
+    inter_dim: int  # hidden width of a dense feed-forward layer
+    n_layers: int
+    n_heads: int
+    qk_nope_head_dim: int
+    qk_rope_head_dim: int
+    v_head_dim: int
+    # latent attention
+    q_lora_rank: int = 0
+    kv_lora_rank: int = 0
+    n_kv_heads: int | None = None  # plain attention only; None: one per head
+    # mixture of experts
+    n_dense_layers: int | None = None  # None: all of them
+    moe_inter_dim: int = 0
+    n_routed_experts: int = 0
+    n_shared_experts: int = 0
+    n_activated_experts: int = 0
+    n_expert_groups: int = 1
+    n_limited_groups: int = 1
+    score_func: str = "sigmoid"
+    route_scale: float = 1.0
+    topk_method: str = "noaux_tc"  # noaux_tc: with the bias that only chooses
+    norm_topk_prob: bool = True
+    # several tokens
+    num_nextn_predict_layers: int = 0
+    # positions
+    max_seq_len: int = 4096
+    original_seq_len: int = 4096
+    rope_theta: float = 10000.0
+    rope_factor: float = 1.0
+    beta_fast: float = 32
+    beta_slow: float = 1
+    mscale: float = 1.0
+    # the rest
+    tie_word_embeddings: bool = False
+    rms_norm_eps: float = 1e-6
+    initializer_range: float = 0.02
+
+    def __post_init__(self):
+        if self.n_dense_layers is None:
+            object.__setattr__(self, "n_dense_layers", self.n_layers)
+        if self.n_kv_heads is None:
+            object.__setattr__(self, "n_kv_heads", self.n_heads)
+        _check_types(self)
+        _check_values(self)
+
+    @property
+    def n_moe_layers(self) -> int:
+        """Layers that have experts."""
+        return self.n_layers - self.n_dense_layers
+
+    @property
+    def qk_head_dim(self) -> int:
+        """Width of one head's query and key."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    @property
+    def routing_bias(self) -> bool:
+        """Whether each router holds a bias that chooses experts and weighs none."""
+        return self.topk_method == "noaux_tc"
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> ModelConfig:
+        """Read a configuration file of DeepSeek, in either of its two formats.
+
+        The format of `inference/configs/*.json` has a field `dim`, that of
+        Hugging Face's `config.json` has `hidden_size`.
+
+        Raises ConfigError for a file that is not JSON, and for a field that is
+        missing, unknown, or of the wrong type, which the message names.
+        """
+        path = Path(path)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path.name} is not valid JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise ConfigError(
+                f"{path.name} holds a {type(data).__name__}; "
+                "a configuration is an object with named fields"
+            )
+        return cls.from_dict(data, path.name)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], name: str = "configuration") -> ModelConfig:
+        """Build a configuration from the fields of either format; see from_json."""
+        read = _from_hugging_face if "hidden_size" in data else _from_inference
+        values = read(data, {f.name for f in fields(cls)}, name)
+        required = [f.name for f in fields(cls) if f.default is MISSING]
+        if values.get("n_routed_experts"):
+            required += ["moe_inter_dim", "n_dense_layers", "n_activated_experts"]
+        hugging_face = {ours: theirs for theirs, ours in HUGGING_FACE_NAMES.items()}
+        for field in required:
+            if field not in values:
+                here = hugging_face.get(field, field)
+                here = here if "hidden_size" in data else field
+                raise ConfigError(f"{name} has no field {here!r}; add it")
+        return cls(**values)
+
+    @classmethod
+    def deepseek_v3(cls) -> ModelConfig:
+        """DeepSeek-V3, which is also R1 and R1-Zero: 671B parameters, 37B active."""
+        return cls.from_json(Path(__file__).parent.parent / "data/config_671B.json")
+
+    @classmethod
+    def dense(cls, vocab_size: int = 32) -> ModelConfig:
+        """The plain transformer of chapter 02, the baseline of the small world."""
+        return cls(
+            vocab_size=vocab_size,
+            dim=96,
+            inter_dim=256,
+            n_layers=3,
+            n_heads=4,
+            qk_nope_head_dim=0,
+            qk_rope_head_dim=24,
+            v_head_dim=24,
+            max_seq_len=256,
+            original_seq_len=256,
+        )
+
+    @classmethod
+    def tiny(cls, vocab_size: int = 32) -> ModelConfig:
+        """DeepSeek-V3 in small: latent attention, eight experts, one MTP module."""
+        return cls(
+            vocab_size=vocab_size,
+            dim=96,
+            inter_dim=256,
+            n_layers=3,
+            n_heads=4,
+            qk_nope_head_dim=16,
+            qk_rope_head_dim=8,
+            v_head_dim=24,
+            kv_lora_rank=32,
+            q_lora_rank=48,
+            n_dense_layers=1,
+            moe_inter_dim=96,
+            n_routed_experts=8,
+            n_shared_experts=1,
+            n_activated_experts=2,
+            num_nextn_predict_layers=1,
+            max_seq_len=256,
+            original_seq_len=256,
+        )
+
+
+def _from_inference(data, known: set[str], name: str) -> dict[str, Any]:
+    unknown = sorted(set(data) - known - NOT_ARCHITECTURE)
+    if unknown:
+        raise ConfigError(
+            f"{name} has a field {unknown[0]!r} that no model of DeepSeek has; "
+            f"known are {', '.join(sorted(known))}"
+        )
+    values = INFERENCE_DEFAULTS | {k: v for k, v in data.items() if k in known}
+    sigmoid = values["score_func"] == "sigmoid"
+    grouped = values.get("n_expert_groups", 1) != 1
+    plain = "group_limited_greedy" if grouped else "greedy"
+    values.setdefault("topk_method", "noaux_tc" if sigmoid else plain)
+    values.setdefault("norm_topk_prob", sigmoid)
+    return _with_context(values)
+
+
+def _from_hugging_face(data, known: set[str], name: str) -> dict[str, Any]:
+    if data.get("moe_layer_freq", 1) != 1:
+        raise ConfigError(
+            f"{name} has moe_layer_freq={data['moe_layer_freq']!r}; only 1 "
+            "(every layer after the dense ones has experts) is supported"
+        )
+    values = {"score_func": "softmax", "topk_method": "greedy", "norm_topk_prob": False}
+    if data.get("model_type") == "deepseek_v3":  # Transformers leaves these out
+        values = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
+    rope = data.get("rope_scaling") or data.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise ConfigError(f"{name} has rope_scaling={rope!r}; it must be an object")
+    if rope.get("mscale", 1) != rope.get("mscale_all_dim", rope.get("mscale", 1)):
+        raise ConfigError(
+            f"{name} has mscale={rope['mscale']!r} and mscale_all_dim="
+            f"{rope['mscale_all_dim']!r}; only equal ones are supported"
+        )
+    values |= {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
+    values |= {new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope}
+    if values.get("q_lora_rank") is None:
+        values["q_lora_rank"] = 0
+    if values.get("kv_lora_rank"):
+        values.pop("n_kv_heads", None)
+    return _with_context({k: v for k, v in values.items() if k in known})
+
+
+def _with_context(values: dict[str, Any]) -> dict[str, Any]:
+    length = values.get("original_seq_len", 4096)
+    factor = values.get("rope_factor", 1.0)
+    if isinstance(length, int) and isinstance(factor, int | float):
+        values.setdefault("max_seq_len", int(length * factor))
+    return values
+
+
+def _check_types(config: ModelConfig) -> None:
+    kinds = {"int": (int,), "int | None": (int,), "float": (int, float), "str": (str,)}
+    for field in fields(config):
+        value, allowed = getattr(config, field.name), kinds.get(field.type, (bool,))
+        if type(value) not in allowed:  # bool is a subclass of int: type, not isinstance
+            wanted = field.type.removesuffix(" | None")
+            raise ConfigError(f"{field.name} is {value!r}; it must be of type {wanted}")
+
+
+def _check_values(config: ModelConfig) -> None:
+    def need(held: bool, field: str, must: str) -> None:
+        if not held:
+            raise ConfigError(f"{field} is {getattr(config, field)!r}; it must {must}")
+
+    for field in ("vocab_size", "dim", "inter_dim", "n_layers", "n_heads"):
+        need(getattr(config, field) >= 1, field, "be at least 1")
+    for field in fields(config):
+        if field.type == "int":
+            need(getattr(config, field.name) >= 0, field.name, "not be negative")
+    need(config.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", "be even: pairs turn")
+    need(config.n_dense_layers <= config.n_layers, "n_dense_layers", "be <= n_layers")
+    need(config.n_heads % config.n_kv_heads == 0, "n_kv_heads", "divide n_heads")
+    need(
+        config.score_func in ("softmax", "sigmoid"),
+        "score_func",
+        "be 'softmax' or 'sigmoid'",
+    )
+    need(
+        config.topk_method in ("greedy", "group_limited_greedy", "noaux_tc"),
+        "topk_method",
+        "be 'greedy', 'group_limited_greedy' or 'noaux_tc'",
+    )
+    if config.n_moe_layers:
+        experts, groups = config.n_routed_experts, config.n_expert_groups
+        need(experts >= 1, "n_routed_experts", "be at least 1: some layers have experts")
+        need(config.moe_inter_dim >= 1, "moe_inter_dim", "be at least 1")
+        need(
+            1 <= config.n_activated_experts <= experts,
+            "n_activated_experts",
+            f"be between 1 and n_routed_experts={experts}",
+        )
+        need(
+            groups >= 1 and experts % groups == 0,
+            "n_expert_groups",
+            f"divide n_routed_experts={experts}",
+        )
+        need(
+            1 <= config.n_limited_groups <= groups,
+            "n_limited_groups",
+            f"be between 1 and n_expert_groups={groups}",
+        )
+        need(
+            config.n_activated_experts <= config.n_limited_groups * experts // groups,
+            "n_activated_experts",
+            "fit into the groups kept (n_limited_groups)",
+        )
