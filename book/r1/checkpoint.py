@@ -1,0 +1,101 @@
+"""Checkpoints: weights, optimizer and notes in one safetensors file."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from r1.config import ModelConfig
+from r1.model import Model
+
+
+def new_optimizer(model: Model, lr: float = 0.0) -> torch.optim.AdamW:
+    """AdamW with DeepSeek-V3's betas and weight decay (section 4.2)."""
+    return torch.optim.AdamW(
+        model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.1
+    )
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a file beside `path`, then put it in place in one go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_checkpoint(
+    path: Path,
+    model: Model,
+    optimizer: torch.optim.Optimizer | None = None,
+    **notes: object,
+) -> None:
+    """Write weights, the optimizer's state if given, and notes to one safetensors file.
+
+    The configuration goes along. The file is complete or it is not there.
+    """
+    tensors = {
+        f"model.{k}": v.contiguous() for k, v in model.state_dict().items()
+    }
+    if model.config.tie_word_embeddings:
+        tensors.pop("model.head.weight")
+    if optimizer is not None:
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+    metadata = {
+        "config": json.dumps(asdict(model.config)),
+        "notes": json.dumps(notes),
+    }
+    write_atomically(
+        Path(path), lambda partial: save_file(tensors, partial, metadata)
+    )
+
+
+def load_checkpoint(
+    path: Path, optimizer_too: bool = False
+) -> tuple[Model, torch.optim.Optimizer | None, dict]:
+    """Rebuild the model, its optimizer if asked for, and the notes from a checkpoint.
+
+    Raises FileNotFoundError, and ValueError for a file that is no checkpoint.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no checkpoint {path.name}; make it with python -m r1.train pretrain"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path.name} is not a safetensors file: {error}"
+        ) from error
+    if "config" not in metadata:
+        raise ValueError(
+            f"{path.name} holds no configuration; it is no checkpoint"
+        )
+    model = Model(ModelConfig(**json.loads(metadata["config"])))
+    weights = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
+    if model.config.tie_word_embeddings:
+        weights["head.weight"] = weights["embed.weight"]
+    model.load_state_dict(weights)
+    optimizer = new_optimizer(model) if optimizer_too else None
+    if optimizer is not None:
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state.setdefault(int(index), {})[name] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return model, optimizer, json.loads(metadata.get("notes", "{}"))

@@ -1,0 +1,69 @@
+"""Text from a model, one token at a time."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from r1.model import Model
+from r1.tokenizer import EOS_ID, PAD_ID
+
+
+def left_pad(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Stack prompts so that all end at the same place; return tokens and pads.
+
+    `pads[b]` is how many padding tokens stand before prompt b. A rotary position
+    enters attention as a difference only, so shifting a prompt changes nothing.
+
+    Raises ValueError when there is no prompt, or an empty one.
+    """
+    if not prompts or not all(prompts):
+        raise ValueError("every prompt needs a token; start it with <bos>")
+    width = max(map(len, prompts))
+    rows = [[PAD_ID] * (width - len(p)) + list(p) for p in prompts]
+    return torch.tensor(rows), torch.tensor([width - len(p) for p in prompts])
+
+
+def pick(
+    logits: Float[Tensor, "batch vocab"],
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, " batch"]:
+    r"""Draw a token from $\mathrm{softmax}(z / \tau)$; the likeliest at $\tau = 0$.
+
+    Raises ValueError for a negative temperature.
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}; it must be 0 or more")
+    if temperature == 0:
+        return logits.argmax(-1)
+    p = torch.softmax(logits / temperature, dim=-1)
+    return torch.multinomial(p, 1, generator=generator)[:, 0]
+
+
+@torch.no_grad()
+def sample(
+    model: Model,
+    prompts: list[list[int]],
+    max_new_tokens: int = 64,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> list[list[int]]:
+    """Continue every prompt until it ends or has `max_new_tokens` more.
+
+    Returns the new tokens of each prompt, the end token included where it came.
+    All rows advance together through one cache a layer; `generator` fixes the draw.
+    """
+    tokens, pads = left_pad(prompts)
+    caches = model.new_caches(tokens.shape[1] + max_new_tokens)
+    ended = torch.zeros(len(prompts), dtype=torch.bool)
+    new: list[Tensor] = []
+    while len(new) < max_new_tokens and not ended.all():
+        logits = model(tokens, caches, pads)[:, -1]
+        chosen = pick(logits, temperature, generator)
+        new.append(torch.where(ended, PAD_ID, chosen))
+        ended |= chosen == EOS_ID
+        tokens = new[-1][:, None]
+    rows = torch.stack(new, dim=1).tolist() if new else [[] for _ in prompts]
+    return [
+        row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in rows
+    ]

@@ -1,0 +1,90 @@
+"""The look of the figures: one style, fixed colors, a few ways to draw."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+STYLE = Path(__file__).parent.parent / "_static/r1.mplstyle"
+
+# Okabe and Ito's colors, each with one meaning throughout the book.
+COLORS = {
+    "attention": "#0072B2",
+    "experts": "#E69F00",
+    "mtp": "#009E73",
+    "paper": "#D55E00",
+    "router": "#CC79A7",
+    "embedding": "#56B4E9",
+    "shared": "#F0E442",
+    "dense": "#000000",
+}
+
+
+def use_style() -> None:
+    """Apply the book's style; in a notebook, draw SVGs that never differ.
+
+    A fixed salt names the parts of an SVG and its date is left out, so that the
+    same figure drawn again is the same file.
+    """
+    plt.style.use(STYLE)
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:  # outside of notebooks
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def curve(ax: Axes, x, runs, label: str, color: str) -> None:
+    """Draw the mean of several runs and the band from the lowest to the highest.
+
+    `runs` is runs x points; the label stands at the end of the line.
+    """
+    runs = np.atleast_2d(np.asarray(runs, dtype=float))
+    mean = runs.mean(axis=0)
+    ax.plot(x, mean, color=color)
+    ax.fill_between(x, runs.min(0), runs.max(0), color=color, alpha=0.25, lw=0)
+    ax.annotate(
+        label,
+        (x[-1], mean[-1]),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        color=color,
+        annotation_clip=False,
+    )
+
+
+def heatmap(ax: Axes, values, rows, columns, fmt: str = "{:.2f}") -> None:
+    """Draw a table of numbers as colored cells, each with its number written in."""
+    values = np.asarray(values, dtype=float)
+    ax.imshow(values, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    middle = (values.min() + values.max()) / 2
+    for (row, column), value in np.ndenumerate(values):
+        ink = "white" if value < middle else "black"
+        ax.text(
+            column, row, fmt.format(value), ha="center", va="center", color=ink
+        )
+
+
+def token_strip(ax: Axes, tokens, values, vmax: float | None = None) -> None:
+    """Draw tokens in a row of boxes, the darker the larger the token's value."""
+    values = np.asarray(values, dtype=float)
+    top = vmax or max(float(values.max()), 1e-9)
+    for place, (token, value) in enumerate(zip(tokens, values, strict=True)):
+        share = min(value / top, 1.0)
+        box = plt.Rectangle(
+            (place, 0), 1, 1, facecolor="#D55E00", alpha=0.75 * share, lw=0
+        )
+        ax.add_patch(box)
+        size = 9 if len(token) < 3 else 6
+        ax.text(
+            place + 0.5, 0.5, token, ha="center", va="center", fontsize=size
+        )
+    ax.set_xlim(0, len(values))
+    ax.set_ylim(0, 1)
+    ax.axis("off")

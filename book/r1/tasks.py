@@ -1,0 +1,121 @@
+"""Clock arithmetic: problems whose answers a rule can check."""
+
+import random
+import re
+import zlib
+from dataclasses import dataclass
+
+from r1.tokenizer import BOS, EOS
+
+OPERATIONS = {
+    "+": lambda a, b: (a + b) % 10,
+    "-": lambda a, b: (a - b) % 10,
+    "*": lambda a, b: (a * b) % 10,
+}
+TO_LETTERS = str.maketrans("0123456789", "abcdefghij")
+COMPLETION = re.compile(r"(<think>[^<]*</think>)?<answer>([0-9])</answer>")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An expression such as 7*3+5-2, read strictly left to right, modulo 10.
+
+    `terms` are digits 2 to 9, `operations` the signs between them.
+    """
+
+    terms: tuple[int, ...]
+    operations: str
+
+    @property
+    def prompt(self) -> str:
+        """What the model is given, from the start of the document on."""
+        signs = ("", *self.operations)
+        pairs = zip(signs, self.terms, strict=True)
+        return BOS + "".join(sign + str(term) for sign, term in pairs) + "="
+
+    def steps(self) -> list[tuple[int, str, int, int]]:
+        """Every single step: left operand, sign, right operand, running result."""
+        result, steps = self.terms[0], []
+        for sign, term in zip(self.operations, self.terms[1:], strict=True):
+            left, result = result, OPERATIONS[sign](result, term)
+            steps.append((left, sign, term, result))
+        return steps
+
+    @property
+    def answer(self) -> str:
+        """The one digit that is right."""
+        return str(self.steps()[-1][-1])
+
+    @property
+    def held_out(self) -> bool:
+        """Whether training never sees this problem: one in eight, by checksum."""
+        return zlib.crc32(self.prompt.encode()) % 8 == 0
+
+
+def random_problem(
+    rng: random.Random, terms: tuple[int, int] = (3, 5), held_out: bool = False
+) -> Problem:
+    """Draw a problem of `terms` (fewest, most) terms from one side of the split."""
+    while True:
+        n = rng.randint(*terms)
+        problem = Problem(
+            tuple(rng.randint(2, 9) for _ in range(n)),
+            "".join(rng.choice("+-*") for _ in range(n - 1)),
+        )
+        if problem.held_out == held_out:
+            return problem
+
+
+def worked_solution(problem: Problem, script: str = "digits", rng=None) -> str:
+    """Write down every step with its running result: 7*3=1;1+5=6;6-2=4.
+
+    `script` is "digits", "letters" (a for 0 to j for 9), or "mixed", in which
+    `rng` picks a script for each step.
+
+    Raises ValueError for any other script.
+    """
+    if script not in ("digits", "letters", "mixed"):
+        raise ValueError(
+            f"script is {script!r}; use 'digits', 'letters' or 'mixed'"
+        )
+    steps = []
+    for left, sign, right, result in problem.steps():
+        step = f"{left}{sign}{right}={result}"
+        if script == "letters" or (script == "mixed" and rng.random() < 0.5):
+            step = step.translate(TO_LETTERS)
+        steps.append(step)
+    return ";".join(steps)
+
+
+def document(
+    rng: random.Random,
+    think_share: float = 0.3,
+    script_shares: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    terms: tuple[int, int] = (3, 5),
+) -> str:
+    """One document of the pretraining text: a problem and how somebody answers it.
+
+    A share of the answers is worked out between <think> and </think>, in digits,
+    letters or a mixture by `script_shares`; the others are the bare answer.
+    """
+    problem = random_problem(rng, terms)
+    thought = ""
+    if rng.random() < think_share:
+        script = rng.choices(("digits", "letters", "mixed"), script_shares)[0]
+        thought = f"<think>{worked_solution(problem, script, rng)}</think>"
+    return f"{problem.prompt}{thought}<answer>{problem.answer}</answer>{EOS}"
+
+
+def parse(completion: str) -> str | None:
+    """The digit a completion answers with, or None where the form is not kept.
+
+    The form is an optional thought, then one digit between the answer tags, then
+    the end; nothing else.
+    """
+    match = COMPLETION.fullmatch(completion.removesuffix(EOS))
+    return match[2] if match else None
+
+
+def is_correct(problem: Problem, completion: str) -> bool:
+    """Whether the completion keeps the form and its digit is the answer."""
+    return parse(completion) == problem.answer
