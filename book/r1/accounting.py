@@ -102,9 +102,7 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
     return ParameterCount(parts(config.n_routed_experts), active, mtp)
 
 
-def kv_cache_bytes(
-    config: ModelConfig, tokens: int = 1, itemsize: int = 2
-) -> int:
+def kv_cache_bytes(config: ModelConfig, tokens: int = 1, itemsize: int = 2) -> int:
     r"""Bytes that attention remembers of `tokens` tokens, in all layers.
 
     Latent attention keeps $(d_c + d_h^R)$ numbers a token and layer, plain
@@ -119,9 +117,7 @@ def kv_cache_bytes(
     return numbers * config.n_layers * itemsize * tokens
 
 
-def attention_flops(
-    config: ModelConfig, seq_len: int, causal: bool = True
-) -> float:
+def attention_flops(config: ModelConfig, seq_len: int, causal: bool = True) -> float:
     r"""Training operations a token spends on attending, not on its matrices.
 
     $3 \cdot 2 s\, n_h (d_q + d_v) L$ for forward and backward, halved when each

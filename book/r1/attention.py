@@ -32,8 +32,7 @@ class KVCache:
             )
         if self.keys is None:
             self.keys, self.values = (
-                x.new_zeros(x.shape[0], self.capacity, *x.shape[2:])
-                for x in (k, v)
+                x.new_zeros(x.shape[0], self.capacity, *x.shape[2:]) for x in (k, v)
             )
         self.keys[:, self.length : end] = k
         self.values[:, self.length : end] = v
@@ -109,12 +108,8 @@ class MultiHeadAttention(nn.Module):
                 "shorten the sequence or raise max_seq_len in the configuration"
             )
         angles = self.angles[start : start + length]
-        q = self._turn(
-            self.wq(x).unflatten(-1, (self.config.n_heads, -1)), angles
-        )
-        k = self._turn(
-            self.wk(x).unflatten(-1, (self.config.n_kv_heads, -1)), angles
-        )
+        q = self._turn(self.wq(x).unflatten(-1, (self.config.n_heads, -1)), angles)
+        k = self._turn(self.wk(x).unflatten(-1, (self.config.n_kv_heads, -1)), angles)
         v = self.wv(x).unflatten(-1, (self.config.n_kv_heads, -1))
         if cache is not None:
             k, v = cache.append(k, v)
@@ -131,6 +126,4 @@ class MultiHeadAttention(nn.Module):
         nope = self.config.qk_nope_head_dim
         if not nope:
             return apply_rotary(x, angles)
-        return torch.cat(
-            [x[..., :nope], apply_rotary(x[..., nope:], angles)], dim=-1
-        )
+        return torch.cat([x[..., :nope], apply_rotary(x[..., nope:], angles)], dim=-1)

@@ -42,9 +42,7 @@ def save_checkpoint(
 
     The configuration goes along. The file is complete or it is not there.
     """
-    tensors = {
-        f"model.{k}": v.contiguous() for k, v in model.state_dict().items()
-    }
+    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         tensors.pop("model.head.weight")
     if optimizer is not None:
@@ -54,9 +52,7 @@ def save_checkpoint(
         "config": json.dumps(asdict(model.config)),
         "notes": json.dumps(notes),
     }
-    write_atomically(
-        Path(path), lambda partial: save_file(tensors, partial, metadata)
-    )
+    write_atomically(Path(path), lambda partial: save_file(tensors, partial, metadata))
 
 
 def load_checkpoint(
@@ -77,13 +73,9 @@ def load_checkpoint(
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise ValueError(
-            f"{path.name} is not a safetensors file: {error}"
-        ) from error
+        raise ValueError(f"{path.name} is not a safetensors file: {error}") from error
     if "config" not in metadata:
-        raise ValueError(
-            f"{path.name} holds no configuration; it is no checkpoint"
-        )
+        raise ValueError(f"{path.name} holds no configuration; it is no checkpoint")
     model = Model(ModelConfig(**json.loads(metadata["config"])))
     weights = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
     if model.config.tie_word_embeddings:

@@ -128,9 +128,7 @@ class ModelConfig:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{path.name} is not valid JSON: {error}"
-            ) from error
+            raise ConfigError(f"{path.name} is not valid JSON: {error}") from error
         if not isinstance(data, dict):
             raise ConfigError(
                 f"{path.name} holds a {type(data).__name__}; "
@@ -152,9 +150,7 @@ class ModelConfig:
                 "n_dense_layers",
                 "n_activated_experts",
             ]
-        hugging_face = {
-            ours: theirs for theirs, ours in HUGGING_FACE_NAMES.items()
-        }
+        hugging_face = {ours: theirs for theirs, ours in HUGGING_FACE_NAMES.items()}
         for field in required:
             if field not in values:
                 here = hugging_face.get(field, field)
@@ -165,9 +161,7 @@ class ModelConfig:
     @classmethod
     def deepseek_v3(cls) -> ModelConfig:
         """DeepSeek-V3, which is also R1 and R1-Zero: 671B parameters, 37B active."""
-        return cls.from_json(
-            Path(__file__).parent.parent / "data/config_671B.json"
-        )
+        return cls.from_json(Path(__file__).parent.parent / "data/config_671B.json")
 
     @classmethod
     def dense(cls, vocab_size: int = 32) -> ModelConfig:
@@ -241,20 +235,14 @@ def _from_hugging_face(data, known: set[str], name: str) -> dict[str, Any]:
         values = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
     rope = data.get("rope_scaling") or data.get("rope_parameters") or {}
     if not isinstance(rope, dict):
-        raise ConfigError(
-            f"{name} has rope_scaling={rope!r}; it must be an object"
-        )
-    if rope.get("mscale", 1) != rope.get(
-        "mscale_all_dim", rope.get("mscale", 1)
-    ):
+        raise ConfigError(f"{name} has rope_scaling={rope!r}; it must be an object")
+    if rope.get("mscale", 1) != rope.get("mscale_all_dim", rope.get("mscale", 1)):
         raise ConfigError(
             f"{name} has mscale={rope['mscale']!r} and mscale_all_dim="
             f"{rope['mscale_all_dim']!r}; only equal ones are supported"
         )
     values |= {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
-    values |= {
-        new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope
-    }
+    values |= {new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope}
     if values.get("q_lora_rank") is None:
         values["q_lora_rank"] = 0
     if values.get("kv_lora_rank"):
@@ -286,25 +274,19 @@ def _check_types(config: ModelConfig) -> None:
             type(value) not in allowed
         ):  # bool is a subclass of int: type, not isinstance
             wanted = field.type.removesuffix(" | None")
-            raise ConfigError(
-                f"{field.name} is {value!r}; it must be of type {wanted}"
-            )
+            raise ConfigError(f"{field.name} is {value!r}; it must be of type {wanted}")
 
 
 def _check_values(config: ModelConfig) -> None:
     def need(held: bool, field: str, must: str) -> None:
         if not held:
-            raise ConfigError(
-                f"{field} is {getattr(config, field)!r}; it must {must}"
-            )
+            raise ConfigError(f"{field} is {getattr(config, field)!r}; it must {must}")
 
     for field in ("vocab_size", "dim", "inter_dim", "n_layers", "n_heads"):
         need(getattr(config, field) >= 1, field, "be at least 1")
     for field in fields(config):
         if field.type == "int":
-            need(
-                getattr(config, field.name) >= 0, field.name, "not be negative"
-            )
+            need(getattr(config, field.name) >= 0, field.name, "not be negative")
     need(
         config.qk_rope_head_dim % 2 == 0,
         "qk_rope_head_dim",
@@ -315,9 +297,7 @@ def _check_values(config: ModelConfig) -> None:
         "n_dense_layers",
         "be <= n_layers",
     )
-    need(
-        config.n_heads % config.n_kv_heads == 0, "n_kv_heads", "divide n_heads"
-    )
+    need(config.n_heads % config.n_kv_heads == 0, "n_kv_heads", "divide n_heads")
     need(
         config.score_func in ("softmax", "sigmoid"),
         "score_func",
@@ -352,8 +332,7 @@ def _check_values(config: ModelConfig) -> None:
             f"be between 1 and n_expert_groups={groups}",
         )
         need(
-            config.n_activated_experts
-            <= config.n_limited_groups * experts // groups,
+            config.n_activated_experts <= config.n_limited_groups * experts // groups,
             "n_activated_experts",
             "fit into the groups kept (n_limited_groups)",
         )

@@ -64,6 +64,4 @@ def sample(
         ended |= chosen == EOS_ID
         tokens = new[-1][:, None]
     rows = torch.stack(new, dim=1).tolist() if new else [[] for _ in prompts]
-    return [
-        row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in rows
-    ]
+    return [row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in rows]

@@ -19,9 +19,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
         self.eps = eps
 
-    def forward(
-        self, x: Float[Tensor, "*batch dim"]
-    ) -> Float[Tensor, "*batch dim"]:
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
@@ -40,9 +38,7 @@ class SwiGLU(nn.Module):
         self.w2 = nn.Linear(inter_dim, dim, bias=False)
         self.w3 = nn.Linear(dim, inter_dim, bias=False)
 
-    def forward(
-        self, x: Float[Tensor, "*batch dim"]
-    ) -> Float[Tensor, "*batch dim"]:
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         return self.w2(F.silu(self.w1(x)) * self.w3(x))
 
 
@@ -57,13 +53,9 @@ def rotary_angles(
     Source: Su et al., 2021, section 3.2.2.
     """
     if width % 2:
-        raise ValueError(
-            f"a rotary width of {width} is odd; features turn in pairs"
-        )
+        raise ValueError(f"a rotary width of {width} is odd; features turn in pairs")
     speeds = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    return torch.outer(
-        torch.arange(length, dtype=torch.float64), speeds
-    ).float()
+    return torch.outer(torch.arange(length, dtype=torch.float64), speeds).float()
 
 
 def apply_rotary(
@@ -75,9 +67,7 @@ def apply_rotary(
     $(x_{2i}, x_{2i+1}) \mapsto (x_{2i}\cos\phi - x_{2i+1}\sin\phi,\;
     x_{2i}\sin\phi + x_{2i+1}\cos\phi)$. Pairs are interleaved, as in DeepSeek's code.
     """
-    cos, sin = (
-        f(angles).to(x.dtype)[:, None, :] for f in (torch.cos, torch.sin)
-    )
+    cos, sin = (f(angles).to(x.dtype)[:, None, :] for f in (torch.cos, torch.sin))
     even, odd = x[..., 0::2], x[..., 1::2]
     turned = even * cos - odd * sin, even * sin + odd * cos
     return torch.stack(turned, dim=-1).flatten(-2)

@@ -56,9 +56,7 @@ class Model(nn.Module):
                 )
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.dim)
-        self.layers = nn.ModuleList(
-            Block(config) for _ in range(config.n_layers)
-        )
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = RMSNorm(config.dim, config.rms_norm_eps)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         for parameter in self.parameters():

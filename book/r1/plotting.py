@@ -66,9 +66,7 @@ def heatmap(ax: Axes, values, rows, columns, fmt: str = "{:.2f}") -> None:
     middle = (values.min() + values.max()) / 2
     for (row, column), value in np.ndenumerate(values):
         ink = "white" if value < middle else "black"
-        ax.text(
-            column, row, fmt.format(value), ha="center", va="center", color=ink
-        )
+        ax.text(column, row, fmt.format(value), ha="center", va="center", color=ink)
 
 
 def token_strip(ax: Axes, tokens, values, vmax: float | None = None) -> None:
@@ -82,9 +80,7 @@ def token_strip(ax: Axes, tokens, values, vmax: float | None = None) -> None:
         )
         ax.add_patch(box)
         size = 9 if len(token) < 3 else 6
-        ax.text(
-            place + 0.5, 0.5, token, ha="center", va="center", fontsize=size
-        )
+        ax.text(place + 0.5, 0.5, token, ha="center", va="center", fontsize=size)
     ax.set_xlim(0, len(values))
     ax.set_ylim(0, 1)
     ax.axis("off")

@@ -75,9 +75,7 @@ def worked_solution(problem: Problem, script: str = "digits", rng=None) -> str:
     Raises ValueError for any other script.
     """
     if script not in ("digits", "letters", "mixed"):
-        raise ValueError(
-            f"script is {script!r}; use 'digits', 'letters' or 'mixed'"
-        )
+        raise ValueError(f"script is {script!r}; use 'digits', 'letters' or 'mixed'")
     steps = []
     for left, sign, right, result in problem.steps():
         step = f"{left}{sign}{right}={result}"

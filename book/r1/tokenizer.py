@@ -9,9 +9,7 @@ IDS = {token: index for index, token in enumerate(TOKENS)}
 BOS_ID, EOS_ID, PAD_ID = IDS[BOS], IDS[EOS], IDS[PAD]
 VOCAB_SIZE = len(TOKENS)
 
-_PIECE = re.compile(
-    "|".join(map(re.escape, [BOS, EOS, PAD, *TAGS])) + "|.", re.DOTALL
-)
+_PIECE = re.compile("|".join(map(re.escape, [BOS, EOS, PAD, *TAGS])) + "|.", re.DOTALL)
 
 
 def encode(text: str) -> list[int]:

@@ -43,9 +43,7 @@ def packed_batch(
     return torch.tensor(ids[: rows * (length + 1)]).view(rows, length + 1)
 
 
-def learning_rate(
-    step: int, steps: int, peak: float, warmup: int = 50
-) -> float:
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 50) -> float:
     r"""Linear warm-up to `peak`, then a cosine down to a tenth of it."""
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -115,8 +113,7 @@ def evaluate(
     """
     rng = random.Random(f"evaluate/{seed}/{terms}")
     asked = [
-        random_problem(rng, (terms, terms), held_out=True)
-        for _ in range(problems)
+        random_problem(rng, (terms, terms), held_out=True) for _ in range(problems)
     ]
     generator = torch.Generator().manual_seed(seed)
     prompts = [encode(problem.prompt) for problem in asked]
@@ -139,25 +136,24 @@ def evaluate(
     }
 
 
+def _git(*words: str) -> str:
+    """What git says of this package; nothing where there is no git or no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
 def provenance() -> str:
     """Where a recorded run comes from, as comment lines for the head of its CSV."""
     command = " ".join(["python -m r1.train", *sys.argv[1:]])
-    git = subprocess.run(
-        [
-            "git",
-            "-C",
-            str(Path(__file__).parent),
-            "describe",
-            "--always",
-            "--dirty",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    commit = _git("rev-parse", "--short", "HEAD") or "unknown"
+    changed = "+changes" if _git("status", "--porcelain", ".") else ""
     return (
         f"# command: {command}\n"
-        f"# commit: {git.stdout.strip() or 'unknown'}\n"
+        f"# commit: {commit}{changed}\n"
         f"# device: {platform.machine()} CPU, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__.split('+')[0]}\n"
         f"# date: {time.strftime('%Y-%m-%d', time.gmtime())}\n"
@@ -174,10 +170,7 @@ def write_log(path: Path, rows: list[dict]) -> None:
             writer.writeheader()
             for row in rows:
                 writer.writerow(
-                    {
-                        k: f"{v:.5g}" if type(v) is float else v
-                        for k, v in row.items()
-                    }
+                    {k: f"{v:.5g}" if type(v) is float else v for k, v in row.items()}
                 )
 
     write_atomically(path, write)
@@ -186,9 +179,7 @@ def write_log(path: Path, rows: list[dict]) -> None:
 def read_log(path: Path | str) -> dict[str, list[float]]:
     """Read a recorded run: a list of numbers for each column of its CSV."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
-    rows = list(
-        csv.DictReader(line for line in lines if not line.startswith("#"))
-    )
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     return {key: [float(row[key]) for row in rows] for key in rows[0]}
 
 
@@ -209,34 +200,24 @@ def run_pretrain(args: argparse.Namespace) -> None:
                     "resume with the same options"
                 )
         if start >= args.steps:
-            raise SystemExit(
-                f"{out.name} is finished: {start} of {args.steps} steps"
-            )
+            raise SystemExit(f"{out.name} is finished: {start} of {args.steps} steps")
         log = read_log(out.with_suffix(".csv"))
         rows = [
             dict(zip(log, values, strict=True))
             for values in zip(*log.values(), strict=True)
         ]
-        rows = [
-            row | {"step": int(row["step"])}
-            for row in rows
-            if row["step"] < start
-        ]
+        rows = [row | {"step": int(row["step"])} for row in rows if row["step"] < start]
     elif out.exists() and not args.force:
         raise SystemExit(f"{out.name} exists; pass --resume or --force")
     optimizer = optimizer or new_optimizer(model)
     notes = {"seed": args.seed, "steps": args.steps, "lr": args.lr}
-    for row in pretrain(
-        model, args.steps, args.seed, args.lr, optimizer, start
-    ):
+    for row in pretrain(model, args.steps, args.seed, args.lr, optimizer, start):
         rows.append(row)
         done = row["step"] + 1
         if done % args.save_every == 0 or done == args.steps:
             last = done == args.steps
             write_log(out.with_suffix(".csv"), rows)
-            save_checkpoint(
-                out, model, None if last else optimizer, step=done, **notes
-            )
+            save_checkpoint(out, model, None if last else optimizer, step=done, **notes)
     for terms in (3, 4, 5):
         scores = evaluate(model, terms)
         print(terms, "terms:", {k: round(v, 3) for k, v in scores.items()})
@@ -244,26 +225,18 @@ def run_pretrain(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Read the command line: `python -m r1.train pretrain --help`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m r1.train", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m r1.train", description=__doc__)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser(
         "pretrain", help="train a base model on documents of clock arithmetic"
     )
-    command.add_argument(
-        "--out", type=Path, required=True, help="checkpoint to write"
-    )
+    command.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     command.add_argument("--config", choices=["dense"], default="dense")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, default=2000)
-    command.add_argument(
-        "--lr", type=float, default=3e-3, help="peak learning rate"
-    )
+    command.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
     command.add_argument("--save-every", type=int, default=500, help="steps")
-    command.add_argument(
-        "--resume", action="store_true", help="go on from --out"
-    )
+    command.add_argument("--resume", action="store_true", help="go on from --out")
     command.add_argument("--force", action="store_true", help="overwrite --out")
     command.set_defaults(run=run_pretrain)
     args = parser.parse_args(argv)
