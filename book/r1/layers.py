@@ -45,7 +45,7 @@ class SwiGLU(nn.Module):
 def rotary_angles(
     length: int, width: int, theta: float = 10000.0
 ) -> Float[Tensor, "length pairs"]:
-    r"""Angle of each pair of features at each position, in radians.
+    r"""Angle of each pair of features at each position, in radians, as float64.
 
     $\phi_{t,i} = t\,\theta^{-2i/d}$ for position $t$ and pair $i$ of $d/2$.
 
@@ -55,7 +55,7 @@ def rotary_angles(
     if width % 2:
         raise ValueError(f"a rotary width of {width} is odd; features turn in pairs")
     speeds = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    return torch.outer(torch.arange(length, dtype=torch.float64), speeds).float()
+    return torch.outer(torch.arange(length, dtype=torch.float64), speeds)
 
 
 def apply_rotary(
