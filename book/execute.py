@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import jupytext
@@ -50,10 +51,16 @@ FIXED = {
     "OPENBLAS_NUM_THREADS": "2",
 }
 # An IPython profile of our own: a warning in a cell is an error, no history is
-# kept, and nothing that a reader has set up for themselves takes part.
+# kept, and nothing that readers have set up for themselves takes part. Only
+# matplotlib-inline's own use of an old traitlets interface may warn.
 PROFILE = """\
-c.InteractiveShellApp.exec_lines = ["import warnings; warnings.simplefilter('error'); del warnings"]
 c.HistoryManager.enabled = False
+c.InteractiveShellApp.exec_lines = [
+    "import warnings",
+    "warnings.simplefilter('error')",
+    "warnings.filterwarnings('ignore', 'InlineBackend._figure_formats_changed')",
+    "del warnings",
+]
 """
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{8,}")
@@ -82,18 +89,18 @@ def kernel_environment(profile):
     return FIXED | {"IPYTHONDIR": str(profile)}
 
 
+def pair(name, book):
+    """The two files of a chapter."""
+    return book / "text" / f"{name}.md", book / f"{name}.ipynb"
+
+
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def flaws(outputs):
     """What no committed output may hold: one phrase for each fault found."""
-    text = json.dumps(
-        [
-            {k: v for k, v in output.get("data", output).items() if k != "image/png"}
-            for output in outputs
-        ]
-    )
+    text = json.dumps([output.get("data", output) for output in outputs])
     found = {
         "writes to stderr": any(output.get("name") == "stderr" for output in outputs),
         "raises": any(output.output_type == "error" for output in outputs),
@@ -114,15 +121,13 @@ def stable_ids(notebook):
 
 def read_twin(path):
     """The notebook that the text at `path` describes, not yet run."""
-    text = path.read_text(encoding="utf-8")
-    if not text.startswith("---\n"):
-        raise Problem(f"{path} does not start with a header between two lines of ---")
     try:
+        text = path.read_text(encoding="utf-8")
         notebook = jupytext.reads(text, "md:myst", config=load_jupytext_config(path))
-    except Exception as error:  # YAML's, jupytext's and markdown-it's have no common base
-        raise Problem(f"{path} is not a valid twin: {error}") from error
+    except Exception as error:  # those of YAML and jupytext have no other common base
+        raise Problem(f"{path} cannot be read as a twin: {error}") from error
     if "kernelspec" not in notebook.metadata:
-        raise Problem(f"{path} has no kernelspec in its header")
+        raise Problem(f"{path} does not begin with a header that has a kernelspec")
     notebook.metadata["kernelspec"] = dict(KERNEL)
     notebook.metadata["language_info"] = dict(LANGUAGE)
     notebook.metadata["jupytext"] = {"default_lexer": "ipython3"}
@@ -132,17 +137,20 @@ def read_twin(path):
 
 def twin_text(notebook, path):
     """The text that jupytext writes at `path` when it pairs this notebook."""
-    return jupytext.writes(notebook, "md:myst", config=load_jupytext_config(path))
+    copy = deepcopy(notebook)  # jupytext writes its settings into what it is given
+    return jupytext.writes(copy, "md:myst", config=load_jupytext_config(path))
 
 
 def formatted(notebook, path):
-    """The same notebook with its code as `ruff format` has it."""
-    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", path, "-"]
+    """The same notebook with its code as `ruff format` has it, at 80 columns."""
+    options = ["--line-length", "80", "--stdin-filename", path.with_suffix(".ipynb")]
     ruff = subprocess.run(
-        command, input=nbformat.writes(notebook).encode(), capture_output=True
+        [sys.executable, "-m", "ruff", "format", *options],
+        input=nbformat.writes(notebook).encode(),
+        capture_output=True,
     )
     if ruff.returncode:
-        raise Problem(f"ruff cannot read the code:\n{ruff.stderr.decode().strip()}")
+        raise Problem(f"{path}: ruff cannot read the code\n{ruff.stderr.decode()}")
     notebook = nbformat.reads(ruff.stdout.decode(), as_version=4)
     stable_ids(notebook)
     return notebook
@@ -160,10 +168,13 @@ def run_cell(client, index, name, number):
     try:
         client.execute_cell(cell, index, number)
     except (CellControlSignal, DeadKernelError) as error:
-        detail = getattr(error, "traceback", str(error))
+        told = [o.traceback for o in cell.outputs if o.output_type == "error"]
+        detail = "\n".join(told[0]) if told else str(error)
         raise complaint(name, number, cell, "fails", detail) from error
     if found := flaws(cell.outputs):
-        detail = "\n".join(str(o.get("text") or o.get("data")) for o in cell.outputs)
+        detail = "\n".join(
+            o.get("text", "") or str(o.data)[:1000] for o in cell.outputs
+        )
         raise complaint(name, number, cell, " and ".join(found), detail)
 
 
@@ -175,6 +186,7 @@ def run(notebook, name, book, timeout):
         timeout=timeout,
         record_timing=False,
         coalesce_streams=True,
+        shutdown_kernel="immediate",
         force_raise_errors=True,
         skip_cells_with_tag="",
         resources={"metadata": {"path": str(book)}},
@@ -211,9 +223,8 @@ def write(path, text):
     return True
 
 
-def guard_edits(name, notebook, twin, book):
+def guard_edits(notebook, twin, path):
     """Refuse to overwrite what was edited in the notebook and not in the twin."""
-    path = book / f"{name}.ipynb"
     if not path.exists() or path.stat().st_mtime <= twin.stat().st_mtime:
         return
     stored = nbformat.read(path, as_version=4)
@@ -226,10 +237,11 @@ def guard_edits(name, notebook, twin, book):
 
 def execute(name, book, timeout, refresh):
     """Format the twin, run the notebook and write it; a line says how it went."""
-    twin, path, start = book / "text" / f"{name}.md", book / f"{name}.ipynb", time.time()
+    start = time.time()
+    twin, path = pair(name, book)
     notebook = read_twin(twin)
-    guard_edits(name, notebook, twin, book)
-    notebook = formatted(notebook, path)
+    guard_edits(notebook, twin, path)
+    notebook = formatted(notebook, twin)
     if write(twin, twin_text(notebook, twin)):
         print(f"{name}: put {twin} into its normal form")
     written = twin.stat().st_mtime
@@ -245,16 +257,20 @@ def execute(name, book, timeout, refresh):
 
 def disagreements(name, book):
     """Where twin and notebook differ: one sentence for each difference."""
-    twin, path = book / "text" / f"{name}.md", book / f"{name}.ipynb"
+    twin, path = pair(name, book)
     for file in (twin, path):
         if not file.exists():
-            return [f"{file} is missing"]
+            return [f"{name}: {file} is missing"]
     new, old = read_twin(twin), nbformat.read(path, as_version=4)
-    if twin.read_text(encoding="utf-8") != twin_text(new, twin):
-        return [f"{twin} is not in jupytext's own form"]
-    if len(new.cells) != len(old.cells):
-        return [f"{name}: {len(new.cells)} cells in the twin, {len(old.cells)} in the notebook"]
     found = []
+    if twin.read_text(encoding="utf-8") != twin_text(formatted(new, twin), twin):
+        found.append(f"{name}: the twin is not in the form of jupytext and ruff")
+    sizes = len(new.cells), len(old.cells)
+    if sizes[0] != sizes[1]:
+        return [
+            *found,
+            f"{name}: {sizes[0]} cells in the twin, {sizes[1]} in the other",
+        ]
     for number, (cell, stored) in enumerate(zip(new.cells, old.cells, strict=True), 1):
         for key in ("cell_type", "source", "metadata", "id"):
             if cell[key] != stored.get(key):
@@ -287,10 +303,9 @@ def chosen(arguments, book):
 
 
 def main(arguments=None, book=BOOK):
-    about, _, details = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
         prog="python book/execute.py",
-        description=details,
+        description=__doc__.partition("\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -83,8 +83,8 @@ class ModelConfig:
     original_seq_len: int = 4096
     rope_theta: float = 10000.0
     rope_factor: float = 1.0
-    beta_fast: float = 32
-    beta_slow: float = 1
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
     mscale: float = 1.0
     # the rest
     tie_word_embeddings: bool = False
@@ -96,7 +96,7 @@ class ModelConfig:
             object.__setattr__(self, "n_dense_layers", self.n_layers)
         if self.n_kv_heads is None:
             object.__setattr__(self, "n_kv_heads", self.n_heads)
-        _check_types(self)
+        _checked(vars(self))
         _check_values(self)
 
     @property
@@ -156,7 +156,7 @@ class ModelConfig:
                 here = hugging_face.get(field, field)
                 here = here if "hidden_size" in data else field
                 raise ConfigError(f"{name} has no field {here!r}; add it")
-        return cls(**values)
+        return cls(**_checked(values))
 
     @classmethod
     def deepseek_v3(cls) -> ModelConfig:
@@ -258,23 +258,22 @@ def _with_context(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _check_types(config: ModelConfig) -> None:
-    kinds = {
-        "int": (int,),
-        "int | None": (int,),
-        "float": (int, float),
-        "str": (str,),
-    }
-    for field in fields(config):
-        value, allowed = (
-            getattr(config, field.name),
-            kinds.get(field.type, (bool,)),
-        )
-        if (
-            type(value) not in allowed
-        ):  # bool is a subclass of int: type, not isinstance
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, whole numbers made float where the field is one."""
+    kinds = {"int": (int,), "int | None": (int, type(None)), "str": (str,)}
+    checked = {}
+    for field in fields(ModelConfig):
+        if field.name not in values:
+            continue
+        value = values[field.name]
+        if field.type == "float" and type(value) is int:
+            value = float(value)
+        allowed = kinds.get(field.type, (float if field.type == "float" else bool,))
+        if type(value) not in allowed:  # type, since bool is a subclass of int
             wanted = field.type.removesuffix(" | None")
             raise ConfigError(f"{field.name} is {value!r}; it must be of type {wanted}")
+        checked[field.name] = value
+    return checked
 
 
 def _check_values(config: ModelConfig) -> None:

@@ -30,7 +30,7 @@ from r1.tokenizer import VOCAB_SIZE, decode, encode
 
 def packed_batch(
     seed: int, step: int, rows: int = 32, length: int = 128
-) -> Int[Tensor, "rows length+1"]:
+) -> Int[Tensor, "rows {length}+1"]:
     """One batch of pretraining text: documents end to end, cut into rows.
 
     It depends on `seed` and `step` alone, so a run that is resumed sees what the

@@ -1,0 +1,82 @@
+"""Sampling: one row does not disturb another, and the draw is the right one."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from r1.config import ModelConfig
+from r1.generate import left_pad, pick, sample
+from r1.model import Model
+from r1.tokenizer import EOS_ID, encode
+
+PROMPTS = [encode("<bos>7*3+5="), encode("<bos>2+2*9-4*3=")]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Model(ModelConfig.dense()).double()
+
+
+def test_greedy_continuation_equals_recomputing_the_whole_text(model):
+    greedy = sample(model, PROMPTS, max_new_tokens=12, temperature=0.0)
+    for prompt, new in zip(PROMPTS, greedy, strict=True):
+        text = list(prompt)
+        while len(text) < len(prompt) + len(new):
+            text.append(model(torch.tensor([text]))[0, -1].argmax().item())
+        assert text[len(prompt) :] == new
+
+
+def test_a_prompt_answers_alike_alone_and_in_company(model):
+    together = sample(model, PROMPTS, max_new_tokens=12, temperature=0.0)
+    alone = [sample(model, [p], max_new_tokens=12, temperature=0.0)[0] for p in PROMPTS]
+    assert together == alone
+
+
+def test_the_same_generator_draws_the_same_text(model):
+    texts = [
+        sample(model, PROMPTS, 8, generator=torch.Generator().manual_seed(3))
+        for _ in range(2)
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_text_ends_with_the_end_token_or_at_the_limit(model):
+    generator = torch.Generator().manual_seed(0)
+    texts = sample(model, PROMPTS * 50, max_new_tokens=40, generator=generator)
+    assert any(EOS_ID in text for text in texts)
+    for text in texts:
+        assert len(text) == 40 or text[-1] == EOS_ID
+        assert EOS_ID not in text[:-1]
+
+
+def test_draws_follow_the_probabilities():
+    logits = torch.tensor([0.5, 0.3, 0.2]).log().expand(20000, 3)
+    drawn = pick(logits, generator=torch.Generator().manual_seed(0))
+    shares = torch.bincount(drawn, minlength=3) / 20000
+    assert_close(shares, torch.tensor([0.5, 0.3, 0.2]), atol=0.012, rtol=0)
+
+
+def test_a_low_temperature_sharpens_and_zero_takes_the_likeliest():
+    logits = torch.tensor([0.5, 0.3, 0.2]).log().expand(5000, 3)
+    generator = torch.Generator().manual_seed(0)
+    cold = (pick(logits, 0.5, generator) == 0).double().mean().item()
+    assert_close(cold, 0.25 / (0.25 + 0.09 + 0.04), atol=0.03, rtol=0)
+    assert (pick(logits, 0.0) == 0).all()
+
+
+def test_prompts_are_padded_on_the_left():
+    tokens, pads = left_pad([[5, 6], [7]])
+    assert tokens.tolist() == [[5, 6], [2, 7]]
+    assert pads.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("prompts", [[], [[]], [[1], []]])
+def test_a_prompt_without_tokens_is_refused(prompts):
+    with pytest.raises(ValueError, match="needs a token"):
+        left_pad(prompts)
+
+
+def test_a_negative_temperature_is_named():
+    with pytest.raises(ValueError, match="temperature is -1"):
+        pick(torch.zeros(1, 3), -1.0)

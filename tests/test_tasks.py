@@ -1,0 +1,107 @@
+"""Problems have one right answer, and nothing else scores."""
+
+import random
+import re
+
+import pytest
+
+from r1.tasks import (
+    Problem,
+    document,
+    is_correct,
+    parse,
+    random_problem,
+    worked_solution,
+)
+
+EXAMPLE = Problem((7, 3, 5, 2), "*+-")
+
+
+def test_an_expression_is_read_from_left_to_right():
+    assert EXAMPLE.prompt == "<bos>7*3+5-2="
+    assert [step[-1] for step in EXAMPLE.steps()] == [1, 6, 4]
+    assert Problem((2, 3, 4), "+*").answer == "0"
+    assert Problem((2, 9, 9), "--").answer == "4"  # -16 modulo 10
+
+
+def test_the_answer_equals_that_of_python_step_by_step():
+    rng = random.Random(0)
+    for _ in range(500):
+        problem = random_problem(rng, (3, 7))
+        value = problem.terms[0]
+        for sign, term in zip(problem.operations, problem.terms[1:], strict=True):
+            value = {"+": value + term, "-": value - term, "*": value * term}[sign]
+        assert problem.answer == str(value % 10)
+
+
+def test_the_gold_answer_scores_and_every_other_digit_does_not():
+    rng = random.Random(1)
+    for _ in range(50):
+        problem = random_problem(rng)
+        for digit in "0123456789":
+            said = f"<answer>{digit}</answer><eos>"
+            assert is_correct(problem, said) == (digit == problem.answer)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "",
+        "4",
+        "<answer>4",
+        "<answer></answer>",
+        "<answer>44</answer>",
+        "<answer>e</answer>",
+        "<answer>4</answer><answer>4</answer>",
+        "<answer>5</answer><answer>4</answer>",
+        "<think>1<answer>4</answer>",
+        "<think><answer>4</answer></think>",
+        "<think>1</think>",
+        "<think>1</think>;<answer>4</answer>",
+        "<think>1</think><think>2</think><answer>4</answer>",
+        "<answer>4</answer>;",
+        "<answer>4</answer>\n",
+        "<answer>٤</answer>",
+        "<answer>4</answer><eos><eos>",
+    ],
+)
+def test_an_answer_out_of_form_is_no_answer(completion):
+    assert parse(completion) is None
+
+
+def test_a_thought_before_the_answer_is_allowed():
+    assert parse("<think>7*3=1;1+5=6</think><answer>4</answer><eos>") == "4"
+    assert parse("<think></think><answer>4</answer>") == "4"
+
+
+def test_worked_solutions_show_every_running_result():
+    assert worked_solution(EXAMPLE) == "7*3=1;1+5=6;6-2=4"
+    assert worked_solution(EXAMPLE, "letters") == "h*d=b;b+f=g;g-c=e"
+    mixed = worked_solution(Problem((2,) * 40, "+" * 39), "mixed", random.Random(0))
+    assert re.search("[0-9]", mixed)
+    assert re.search("[a-j]", mixed)
+
+
+def test_an_unknown_script_is_named():
+    with pytest.raises(ValueError, match="'roman'"):
+        worked_solution(EXAMPLE, "roman")
+
+
+def test_training_never_sees_a_held_out_problem():
+    rng = random.Random(0)
+    for _ in range(300):
+        prompt = document(rng).split("=")[0].removeprefix("<bos>")
+        terms = tuple(map(int, re.split(r"[-+*]", prompt)))
+        assert not Problem(terms, re.sub(r"\d", "", prompt)).held_out
+        assert random_problem(rng, held_out=True).held_out
+
+
+def test_three_documents_in_ten_are_worked_out_and_all_are_right():
+    rng = random.Random(0)
+    documents = [document(rng) for _ in range(3000)]
+    assert 0.27 < sum("<think>" in text for text in documents) / 3000 < 0.33
+    for text in documents:
+        prompt, completion = text.split("=", 1)
+        prompt = prompt.removeprefix("<bos>")
+        terms = tuple(map(int, re.split(r"[-+*]", prompt)))
+        assert is_correct(Problem(terms, re.sub(r"\d", "", prompt)), completion)

@@ -1,0 +1,163 @@
+"""Training learns, resumes where it stopped, and loses nothing on the way."""
+
+import dataclasses
+import json
+import os
+from itertools import pairwise
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.testing import assert_close
+
+from r1 import checkpoint, train
+from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
+from r1.config import ModelConfig
+from r1.model import Model
+
+SMALL = dataclasses.replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
+
+
+def new_model(config=SMALL):
+    torch.manual_seed(0)
+    return Model(config)
+
+
+def small_batch(seed, step):
+    return train.packed_batch(seed, step, rows=4, length=32)
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    assert_close(small_batch(0, 3), small_batch(0, 3))
+    assert not torch.equal(small_batch(0, 3), small_batch(0, 4))
+    assert not torch.equal(small_batch(0, 3), small_batch(1, 3))
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_tenth():
+    rates = [train.learning_rate(step, 1000, 1.0) for step in range(1001)]
+    assert rates[0] == 1 / 50
+    assert max(rates) == rates[49] == 1.0
+    assert_close(rates[1000], 0.1)
+    assert all(a >= b for a, b in pairwise(rates[50:]))
+
+
+def test_the_loss_falls():
+    rows = list(train.pretrain(new_model(), 30, peak_lr=1e-2, batch=small_batch))
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    straight = new_model()
+    list(train.pretrain(straight, 10, batch=small_batch))
+    first = new_model()
+    optimizer = new_optimizer(first)
+    run = train.pretrain(first, 10, optimizer=optimizer, batch=small_batch)
+    for _ in range(6):
+        next(run)
+    save_checkpoint(tmp_path / "a.safetensors", first, optimizer, step=6)
+    second, optimizer, notes = load_checkpoint(tmp_path / "a.safetensors", True)
+    assert notes == {"step": 6}
+    list(train.pretrain(second, 10, optimizer=optimizer, start=6, batch=small_batch))
+    assert_close(weights(second), weights(straight), rtol=0, atol=0)
+
+
+def test_a_loss_that_is_not_finite_stops_before_any_update():
+    model = new_model()
+    torch.nn.init.constant_(model.norm.weight, torch.nan)
+    before = model.embed.weight.clone()
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        train.train_step(model, new_optimizer(model), small_batch(0, 0), 1e-3)
+    assert_close(model.embed.weight, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_checkpoint_brings_back_the_model(tmp_path, tied):
+    model = new_model(dataclasses.replace(SMALL, tie_word_embeddings=tied))
+    save_checkpoint(tmp_path / "a.safetensors", model, note="kept")
+    loaded, optimizer, notes = load_checkpoint(tmp_path / "a.safetensors")
+    assert loaded.config == model.config
+    assert optimizer is None
+    assert notes == {"note": "kept"}
+    tokens = small_batch(0, 0)
+    assert_close(loaded(tokens), model(tokens), rtol=0, atol=0)
+
+
+def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, new_model(), step=1)
+
+    def fail(source, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(path, new_model(), step=2)
+    monkeypatch.undo()
+    assert load_checkpoint(path)[2] == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint a"):
+        load_checkpoint(tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_text("text")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load_checkpoint(tmp_path / "b.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "c.safetensors")
+    with pytest.raises(ValueError, match="holds no configuration"):
+        load_checkpoint(tmp_path / "c.safetensors")
+
+
+def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    command = ["pretrain", "--out", str(out), "--steps", "4", "--save-every", "2"]
+    monkeypatch.setattr(train, "evaluate", lambda model, terms: {})
+    real = train.save_checkpoint
+
+    def stop_after_two(path, model, optimizer, **notes):
+        real(path, model, optimizer, **notes)
+        if notes["step"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "save_checkpoint", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(command)
+    monkeypatch.setattr(train, "save_checkpoint", real)
+    with pytest.raises(SystemExit, match="--resume or --force"):
+        train.main(command)
+    with pytest.raises(SystemExit, match="made with seed=0, not 1"):
+        train.main([*command, "--resume", "--seed", "1"])
+    train.main([*command, "--resume"])
+    with pytest.raises(SystemExit, match="is finished"):
+        train.main([*command, "--resume"])
+    log = train.read_log(out.with_suffix(".csv"))
+    assert log["step"] == [0, 1, 2, 3]
+    text = out.with_suffix(".csv").read_text()
+    for word in ("# command:", "# commit:", "# device:", "# date:"):
+        assert word in text
+    assert "step" not in capsys.readouterr().err  # silent without a terminal
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["pretrain", "--help"])
+    said = capsys.readouterr().out
+    for option in ("--out", "--seed", "--steps", "--lr", "--resume", "--force"):
+        assert option in said
+
+
+def test_evaluation_reports_shares():
+    scores = train.evaluate(new_model(), terms=3, problems=16)
+    assert 0 <= scores["accuracy"] <= scores["form"] <= 1
+    assert scores["length"] <= 64
+
+
+def test_the_configuration_travels_with_the_weights(tmp_path):
+    save_checkpoint(tmp_path / "a.safetensors", new_model())
+    with checkpoint.safe_open(tmp_path / "a.safetensors", "pt") as file:
+        stored = json.loads(file.metadata()["config"])
+    assert ModelConfig(**stored) == SMALL

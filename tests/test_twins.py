@@ -1,0 +1,300 @@
+"""What execute.py promises to those who write the chapters."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import execute
+import nbformat
+import pytest
+
+NAME = "01_demo"
+HEADER = """\
+---
+kernelspec:
+  display_name: Python 3 (ipykernel)
+  language: python
+  name: python3
+---
+
+# Demo
+
+"""
+CLOCK = """\
+```{code-cell} ipython3
+:tags: [nbval-ignore-output]
+
+import time
+print( time.time_ns() )
+```
+"""
+# What jupytext might write in another way than an author would: cell metadata of
+# both kinds, a long alt text, a magic, an empty line at the start of a cell.
+VARIED = (
+    HEADER
+    + """\
+A sentence.
+
++++ {"tags": ["margin"]}
+
+A note.
+
+```{code-cell} ipython3
+---
+tags: [hide-input]
+mystnb:
+  image:
+    alt: A curve that falls from 2.3 to 0.1 over two thousand steps, then stays flat
+---
+
+%config InlineBackend.figure_formats = ["svg"]
+x = {'a':1}
+x
+```
+
+A sentence between.
+
+"""
+    + CLOCK
+)
+
+
+def cell(source):
+    return f"```{{code-cell}} ipython3\n{source}\n```\n"
+
+
+@pytest.fixture
+def book(tmp_path):
+    shutil.copy(execute.BOOK.parent / "pyproject.toml", tmp_path)
+    (tmp_path / "book" / "text").mkdir(parents=True)
+    return tmp_path / "book"
+
+
+@pytest.fixture
+def author(book):
+    """Writes the twin, later than all other files; returns its path."""
+    later = iter(range(1, 100))
+
+    def write(text):
+        twin, _ = execute.pair(NAME, book)
+        twin.write_text(text, encoding="utf-8")
+        now = twin.stat().st_mtime + next(later)
+        os.utime(twin, (now, now))
+        return twin
+
+    return write
+
+
+def run(book, *options):
+    return execute.main([*options, NAME], book=book)
+
+
+def stored(book):
+    return (book / f"{NAME}.ipynb").read_bytes()
+
+
+def printed(book):
+    """What each code cell printed or showed."""
+    notebook = nbformat.read(book / f"{NAME}.ipynb", as_version=4)
+    return [
+        "".join(o.get("text") or o.data["text/plain"] for o in cell.outputs)
+        for cell in execute.code_cells(notebook)
+    ]
+
+
+def test_a_second_run_changes_no_byte(book, author):
+    twin = author(VARIED)
+    assert run(book) == 0
+    before = stored(book), twin.read_bytes()
+    assert run(book) == 0
+    assert (stored(book), twin.read_bytes()) == before
+    assert not [path for path in book.iterdir() if path.name[0] == "."]
+
+
+def test_refresh_takes_the_new_output_of_a_cell_that_differs_every_time(book, author):
+    author(HEADER + CLOCK)
+    run(book)
+    before = printed(book)
+    run(book, "--refresh")
+    assert printed(book) != before
+
+
+def test_a_changed_source_renews_the_outputs_after_it_only(book, author):
+    author(HEADER + CLOCK + "\nThen\n\n" + cell("1") + "\nand\n\n" + CLOCK)
+    run(book)
+    first, _, last = printed(book)
+    author(HEADER + CLOCK + "\nnow\n\n" + cell("2") + "\nand\n\n" + CLOCK)
+    run(book)
+    assert printed(book)[:2] == [first, "2"]
+    assert printed(book)[2] != last
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import warnings\nwarnings.warn('old')", "UserWarning: old"),
+        ("import sys\nprint(1, file=sys.stderr)", "writes to stderr"),
+        ("object()", "prints a memory address"),
+        ("print('/'.join(['', 'home', 'me']))", "prints a path of this machine"),
+    ],
+    ids=["exception", "warning", "stderr", "address", "path"],
+)
+def test_a_failing_cell_is_named_and_leaves_the_old_notebook(
+    book, author, capsys, source, message
+):
+    author(HEADER + cell("1"))
+    run(book)
+    before = stored(book)
+    author(HEADER + cell("1") + "\nThen\n\n" + cell(source))
+    assert run(book) == 1
+    assert stored(book) == before
+    error = capsys.readouterr().err
+    assert f"{NAME}: code cell 2" in error
+    assert source.splitlines()[-1].replace("'", '"') in error
+    assert message in error
+    assert "\x1b" not in error, "color codes, though this is no terminal"
+
+
+def test_a_cell_that_takes_too_long_fails(book, author, capsys):
+    author(HEADER + cell("import time\n\ntime.sleep(60)"))
+    assert run(book, "--timeout", "1") == 1
+    assert "code cell 1 fails" in capsys.readouterr().err
+
+
+def test_an_interrupted_write_leaves_the_old_notebook(book, author, monkeypatch):
+    author(HEADER + cell("1"))
+    run(book)
+    before = stored(book)
+    author(HEADER + cell("2"))
+    replace = os.replace
+
+    def interrupted(source, target):
+        if str(target).endswith(".ipynb"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(book)
+    assert stored(book) == before
+    assert not [path for path in book.iterdir() if path.name[0] == "."]
+
+
+def test_edits_made_in_the_notebook_are_not_overwritten(book, author, capsys):
+    twin = author(HEADER + cell("1"))
+    run(book)
+    notebook = nbformat.read(book / f"{NAME}.ipynb", as_version=4)
+    notebook.cells[0].source = "# Another title"
+    nbformat.write(notebook, book / f"{NAME}.ipynb")
+    os.utime(twin, (1, 1))
+    before = stored(book)
+    assert run(book) == 1
+    assert stored(book) == before
+    assert "jupytext --sync" in capsys.readouterr().err
+
+
+def test_jupytext_finds_nothing_to_change_in_either_direction(book, author):
+    twin = author(VARIED)
+    run(book)
+    before = stored(book), twin.read_bytes()
+    notebook = book / f"{NAME}.ipynb"
+    for older, newer in [(twin, notebook), (notebook, twin)]:
+        os.utime(older, (1, 1))
+        os.utime(newer)
+        command = [sys.executable, "-m", "jupytext", "--sync", newer]
+        subprocess.run(command, check=True, capture_output=True)
+        assert (stored(book), twin.read_bytes()) == before
+    assert run(book, "--check") == 0
+
+
+def test_an_unknown_name_gets_the_close_ones(book, author, capsys):
+    author(HEADER)
+    assert execute.main(["01_dmo"], book=book) == 1
+    assert f"did you mean {NAME}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# No header\n", "kernelspec"),
+        ("---\nkernelspec: [\n---\n", "cannot be read as a twin"),
+        (HEADER + cell("x = = 1"), "ruff cannot read the code"),
+    ],
+    ids=["no header", "broken header", "no Python"],
+)
+def test_a_twin_that_is_not_valid_is_named(book, author, capsys, text, message):
+    twin = author(text)
+    assert run(book) == 1
+    error = capsys.readouterr().err
+    assert str(twin) in error
+    assert message in error
+
+
+def drop_notebook(book):
+    (book / f"{NAME}.ipynb").unlink()
+
+
+def drop_twin(book):
+    (book / "text" / f"{NAME}.md").unlink()
+
+
+def in_twin(old, new):
+    def change(book):
+        twin = book / "text" / f"{NAME}.md"
+        text = twin.read_text(encoding="utf-8")
+        assert old in text
+        twin.write_text(text.replace(old, new), encoding="utf-8")
+
+    return change
+
+
+def in_notebook(change_cell):
+    def change(book):
+        notebook = nbformat.read(book / f"{NAME}.ipynb", as_version=4)
+        change_cell(execute.code_cells(notebook)[0], notebook)
+        nbformat.write(notebook, book / f"{NAME}.ipynb")
+
+    return change
+
+
+CHANGES = {
+    "01_demo.ipynb is missing": drop_notebook,
+    "01_demo.md is missing": drop_twin,
+    "another source": in_twin("A sentence between.", "A word between."),
+    "another metadata": in_twin("hide-input", "hide-output"),
+    "cells in the twin": in_twin("# Demo", "# Demo\n\n+++\n\nMore"),
+    "not in the form": in_twin('{"a": 1}', "{'a':1}"),
+    "another id": in_notebook(lambda cell, _: cell.update(id="other")),
+    "not run from top to bottom": in_notebook(
+        lambda cell, _: cell.update(execution_count=None)
+    ),
+    "own metadata": in_notebook(
+        lambda _, notebook: notebook.metadata.language_info.update(version="3.11.7")
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A book with one chapter on which twin and notebook agree."""
+    root = tmp_path_factory.mktemp("finished")
+    shutil.copy(execute.BOOK.parent / "pyproject.toml", root)
+    (root / "book" / "text").mkdir(parents=True)
+    (root / "book" / "text" / f"{NAME}.md").write_text(VARIED, encoding="utf-8")
+    assert run(root / "book") == 0
+    return root
+
+
+@pytest.mark.parametrize(("sentence", "change"), CHANGES.items(), ids=CHANGES)
+def test_check_reports_each_kind_of_disagreement(
+    finished, tmp_path, capsys, sentence, change
+):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    book = tmp_path / "book"
+    assert run(book, "--check") == 0
+    change(book)
+    capsys.readouterr()
+    assert run(book, "--check") == 1
+    assert sentence in capsys.readouterr().out
