@@ -35,9 +35,7 @@ REMOTE = re.compile(
     r"|<(img|script|iframe|source|video)\b[^>]*\bsrc\s*=\s*[\"']?(https?:)?//",
     re.IGNORECASE,
 )
-TWO_SENTENCES = re.compile(
-    r"(?<!\b[Ff]ig)(?<!\b[Ss]ec)[a-z]{3}[.?!][\")*]* [A-Z][a-z ]"
-)
+TWO_SENTENCES = re.compile(r"(?<!\b[Ff]ig)(?<!\b[Ss]ec)[a-z]{3}[.?!][\")]* [A-Z][a-z ]")
 MEGABYTES = 2
 HOME = re.compile(r"(?<![\w.:/-])/(home(?!/jovyan)|root|Users|work)/\w|[A-Z]:\\+Users")
 
@@ -171,7 +169,7 @@ def test_one_sentence_a_line(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if fence:
             fence = None if line.strip() == fence else fence
-        elif re.match(r"(`{3,}|~{3,})(\{code-cell\}|\{math\}|\w|$)", line):
+        elif re.match(r"(`{3,}|~{3,})(\{code-cell\}|\{math\}|\w)", line):
             fence = re.match(r"[`~]+", line)[0]
         elif not line.startswith(("|", "+++", ":")) and TWO_SENTENCES.search(line):
             found.append(f"line {number}: {line}")
