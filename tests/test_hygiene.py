@@ -41,7 +41,7 @@ HOME = re.compile(r"(?<![\w.:/-])/(home(?!/jovyan)|root|Users|work)/\w|[A-Z]:\\+
 
 
 def each(paths):
-    return pytest.mark.parametrize("path", paths, ids=lambda path: path.stem)
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.name)
 
 
 def read(path):

@@ -283,8 +283,9 @@ def _check_values(config: ModelConfig) -> None:
 
     for field in ("vocab_size", "dim", "inter_dim", "n_layers", "n_heads"):
         need(getattr(config, field) >= 1, field, "be at least 1")
+    need(config.n_kv_heads >= 1, "n_kv_heads", "be at least 1")
     for field in fields(config):
-        if field.type == "int":
+        if field.type in ("int", "int | None"):
             need(getattr(config, field.name) >= 0, field.name, "not be negative")
     need(
         config.qk_rope_head_dim % 2 == 0,
