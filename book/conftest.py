@@ -5,7 +5,7 @@ import tempfile
 
 from execute import kernel_environment
 
-SLOWER = ["test_twins", "test_hygiene", "test_site", "test_browser"]
+SLOWER = ["test_hygiene", "test_imports", "test_twins", "test_site", "test_browser"]
 
 
 def pytest_configure(config):

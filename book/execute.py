@@ -142,16 +142,20 @@ def twin_text(notebook, path):
 
 
 def formatted(notebook, path):
-    """The same notebook with its code as `ruff format` has it, at 80 columns."""
-    options = ["--line-length", "80", "--stdin-filename", path.with_suffix(".ipynb")]
-    ruff = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", *options],
-        input=nbformat.writes(notebook).encode(),
-        capture_output=True,
-    )
-    if ruff.returncode:
-        raise Problem(f"{path}: ruff cannot read the code\n{ruff.stderr.decode()}")
-    notebook = nbformat.reads(ruff.stdout.decode(), as_version=4)
+    """The same notebook, its code sorted and laid out by ruff at 80 columns."""
+    text = nbformat.writes(notebook)
+    for command in (["check", "--select=I", "--fix-only"], ["format"]):
+        options = ["--quiet", "--line-length=80", "--stdin-filename"]
+        ruff = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *options, f"{path.stem}.ipynb"],
+            cwd=path.parent,
+            input=text.encode(),
+            capture_output=True,
+        )
+        if ruff.returncode:
+            raise Problem(f"{path}: ruff cannot read the code\n{ruff.stderr.decode()}")
+        text = ruff.stdout.decode()
+    notebook = nbformat.reads(text, as_version=4)
     stable_ids(notebook)
     return notebook
 

@@ -19,8 +19,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 def site(tmp_path_factory):
     """The folder of the built pages; a warning of the build fails the test."""
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(ROOT)]
-    command += ["-W", "-n", "--keep-going", "--path-output", str(out)]
+    builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
+    command = [builder, "build", str(ROOT), "--path-output", str(out)]
+    command += ["-W", "-n", "--keep-going"]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     return out / "_build/html"
