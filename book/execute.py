@@ -143,12 +143,11 @@ def twin_text(notebook, path):
 
 def formatted(notebook, path):
     """The same notebook, its code sorted and laid out by ruff at 80 columns."""
-    text = nbformat.writes(notebook)
+    text, name = nbformat.writes(notebook), path.resolve().with_suffix(".ipynb")
     for command in (["check", "--select=I", "--fix-only"], ["format"]):
         options = ["--quiet", "--line-length=80", "--stdin-filename"]
         ruff = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, *options, f"{path.stem}.ipynb"],
-            cwd=path.parent,
+            [sys.executable, "-m", "ruff", *command, *options, name],
             input=text.encode(),
             capture_output=True,
         )

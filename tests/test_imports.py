@@ -10,11 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "book" / "r1"
 # Each may import those before it. A new module gets its place here.
 ORDER = [
-    *("config", "accounting", "layers", "attention", "moe", "mtp", "model"),
+    *("formats", "config", "accounting", "layers", "attention", "moe", "mtp", "model"),
     *("tokenizer", "tasks", "rewards", "generate", "checkpoint", "grpo", "train"),
     "plotting",
 ]
-WITHOUT_TORCH = ["config", "accounting", "tokenizer", "tasks", "rewards"]
+WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks", "rewards"]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LINES = 220
 

@@ -209,6 +209,14 @@ def test_jupytext_finds_nothing_to_change_in_either_direction(book, author):
     assert run(book, "--check") == 0
 
 
+def test_the_code_of_a_twin_is_laid_out_by_the_rules_of_the_book(author):
+    mixed = "from r1 import config\nimport torch\nimport json\nx = {'a':1}"
+    twin = author(HEADER + cell(mixed))
+    notebook = execute.formatted(execute.read_twin(twin), twin)
+    imports = "import json\n\nimport torch\n\nfrom r1 import config\n\n"
+    assert execute.code_cells(notebook)[0].source == imports + 'x = {"a": 1}'
+
+
 def test_an_unknown_name_gets_the_close_ones(book, author, capsys):
     author(HEADER)
     assert execute.main(["01_dmo"], book=book) == 1

@@ -1,0 +1,102 @@
+"""The two formats in which DeepSeek publishes a configuration, as one."""
+
+from typing import Any
+
+# Field of Hugging Face's config.json -> field of DeepSeek's inference code.
+HUGGING_FACE_NAMES = {
+    "hidden_size": "dim",
+    "intermediate_size": "inter_dim",
+    "moe_intermediate_size": "moe_inter_dim",
+    "num_hidden_layers": "n_layers",
+    "first_k_dense_replace": "n_dense_layers",
+    "num_attention_heads": "n_heads",
+    "num_experts_per_tok": "n_activated_experts",
+    "n_group": "n_expert_groups",
+    "topk_group": "n_limited_groups",
+    "scoring_func": "score_func",
+    "routed_scaling_factor": "route_scale",
+    "max_position_embeddings": "max_seq_len",
+}
+HUGGING_FACE_ROPE = {  # the same for what stands in rope_scaling
+    "rope_theta": "rope_theta",
+    "factor": "rope_factor",
+    "original_max_position_embeddings": "original_seq_len",
+    "beta_fast": "beta_fast",
+    "beta_slow": "beta_slow",
+    "mscale_all_dim": "mscale",
+}
+# What DeepSeek's inference code assumes where a file is silent.
+INFERENCE_DEFAULTS = {"score_func": "softmax", "rope_factor": 40.0}
+NOT_ARCHITECTURE = {"dtype", "scale_fmt", "max_batch_size"}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot describe a model; the message names the field."""
+
+
+def from_inference(data: dict[str, Any], known: set[str], name: str) -> dict[str, Any]:
+    """Read the fields of `inference/configs/*.json`, and what its code assumes.
+
+    `known` are our field names, `name` is what an error calls the file.
+
+    Raises ConfigError for a field that is unknown.
+    """
+    unknown = sorted(set(data) - known - NOT_ARCHITECTURE)
+    if unknown:
+        raise ConfigError(
+            f"{name} has a field {unknown[0]!r} that no model of DeepSeek has; "
+            f"known are {', '.join(sorted(known))}"
+        )
+    values = INFERENCE_DEFAULTS | {k: v for k, v in data.items() if k in known}
+    sigmoid = values["score_func"] == "sigmoid"
+    grouped = values.get("n_expert_groups", 1) != 1
+    plain = "group_limited_greedy" if grouped else "greedy"
+    values.setdefault("topk_method", "noaux_tc" if sigmoid else plain)
+    values.setdefault("norm_topk_prob", sigmoid)
+    return _with_context(values)
+
+
+def from_hugging_face(
+    data: dict[str, Any], known: set[str], name: str
+) -> dict[str, Any]:
+    """Read the fields of Hugging Face's `config.json`, translated to our names.
+
+    Fields that say nothing about the architecture are passed over.
+
+    Raises ConfigError for what no model of the book has.
+    """
+    if data.get("moe_layer_freq", 1) != 1:
+        raise ConfigError(
+            f"{name} has moe_layer_freq={data['moe_layer_freq']!r}; only 1 "
+            "(every layer after the dense ones has experts) is supported"
+        )
+    values = {
+        "score_func": "softmax",
+        "topk_method": "greedy",
+        "norm_topk_prob": False,
+    }
+    if data.get("model_type") == "deepseek_v3":  # Transformers leaves these out
+        values = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
+    rope = data.get("rope_scaling") or data.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise ConfigError(f"{name} has rope_scaling={rope!r}; it must be an object")
+    if rope.get("mscale", 1) != rope.get("mscale_all_dim", rope.get("mscale", 1)):
+        raise ConfigError(
+            f"{name} has mscale={rope['mscale']!r} and mscale_all_dim="
+            f"{rope['mscale_all_dim']!r}; only equal ones are supported"
+        )
+    values |= {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
+    values |= {new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope}
+    if values.get("q_lora_rank") is None:
+        values["q_lora_rank"] = 0
+    if values.get("kv_lora_rank"):
+        values.pop("n_kv_heads", None)
+    return _with_context({k: v for k, v in values.items() if k in known})
+
+
+def _with_context(values: dict[str, Any]) -> dict[str, Any]:
+    length = values.get("original_seq_len", 4096)
+    factor = values.get("rope_factor", 1.0)
+    if isinstance(length, int) and isinstance(factor, int | float):
+        values.setdefault("max_seq_len", int(length * factor))
+    return values
