@@ -11,10 +11,11 @@ PACKAGE = Path(__file__).parent.parent / "book" / "r1"
 # Each may import those before it. A new module gets its place here.
 ORDER = [
     *("formats", "config", "accounting", "layers", "attention", "moe", "mtp", "model"),
-    *("tokenizer", "tasks", "rewards", "generate", "checkpoint", "grpo", "train"),
-    "plotting",
+    *("parallel", "tokenizer", "tasks", "corpus", "rewards", "generate"),
+    *("checkpoint", "records", "grpo", "train", "plotting"),
 ]
-WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks", "rewards"]
+WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
+WITHOUT_TORCH += ["corpus", "rewards"]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LINES = 220
 

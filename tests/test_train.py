@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from r1 import checkpoint, train
+from r1 import checkpoint, records, train
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ModelConfig
 from r1.model import Model
@@ -134,7 +134,7 @@ def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     train.main([*command, "--resume"])
     with pytest.raises(SystemExit, match="is finished"):
         train.main([*command, "--resume"])
-    log = train.read_log(out.with_suffix(".csv"))
+    log = records.read_log(out.with_suffix(".csv"))
     assert log["step"] == [0, 1, 2, 3]
     text = out.with_suffix(".csv").read_text()
     for word in ("# command:", "# commit:", "# device:", "# date:"):

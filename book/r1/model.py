@@ -7,21 +7,24 @@ from torch import Tensor, nn
 from r1.attention import KVCache, MultiHeadAttention
 from r1.config import ConfigError, ModelConfig
 from r1.layers import RMSNorm, SwiGLU
+from r1.moe import MoE
 
 
 class Block(nn.Module):
     r"""One layer: attention, then a feed-forward layer, each added to its input.
 
     $u = x + \mathrm{Attn}(\mathrm{RMSNorm}(x))$ and
-    $y = u + \mathrm{FFN}(\mathrm{RMSNorm}(u))$.
+    $y = u + \mathrm{FFN}(\mathrm{RMSNorm}(u))$. From layer `n_dense_layers` on, the
+    feed-forward layer is a mixture of experts.
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
         self.attn_norm = RMSNorm(config.dim, config.rms_norm_eps)
         self.attn = MultiHeadAttention(config)
         self.ffn_norm = RMSNorm(config.dim, config.rms_norm_eps)
-        self.ffn = SwiGLU(config.dim, config.inter_dim)
+        dense = layer < config.n_dense_layers
+        self.ffn = SwiGLU(config.dim, config.inter_dim) if dense else MoE(config)
 
     def forward(
         self,
@@ -38,29 +41,25 @@ class Model(nn.Module):
 
     Matrices start as $\mathcal N(0, \texttt{initializer\_range}^2)$, norms as ones.
 
-    Raises ConfigError for parts that are not built yet (latent attention, experts
-    and MTP modules: `kv_lora_rank`, `n_dense_layers`, `num_nextn_predict_layers`).
+    Raises ConfigError for parts that are not built yet (latent attention and MTP
+    modules: `kv_lora_rank`, `num_nextn_predict_layers`).
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        for field, plain in {
-            "kv_lora_rank": 0,
-            "n_dense_layers": config.n_layers,
-            "num_nextn_predict_layers": 0,
-        }.items():
-            if getattr(config, field) != plain:
+        for field in ("kv_lora_rank", "num_nextn_predict_layers"):
+            if getattr(config, field):
                 raise ConfigError(
-                    f"{field} is {getattr(config, field)!r}; Model builds the plain "
-                    f"transformer so far, use {field}={plain}"
+                    f"{field} is {getattr(config, field)!r}; Model does not build "
+                    f"this so far, use {field}=0"
                 )
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.dim)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.layers = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
         self.norm = RMSNorm(config.dim, config.rms_norm_eps)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         for parameter in self.parameters():
-            if parameter.ndim == 2:
+            if parameter.ndim >= 2:
                 nn.init.normal_(parameter, std=config.initializer_range)
         if config.tie_word_embeddings:
             self.head.weight = self.embed.weight

@@ -1,0 +1,59 @@
+"""Recorded runs: tables in CSV files whose first lines say where they come from."""
+
+import csv
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from r1.checkpoint import write_atomically
+
+
+def _git(*words: str) -> str:
+    """What git says of this package; nothing where there is no git or no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+def provenance() -> str:
+    """Where a recorded run comes from, as comment lines for the head of its CSV."""
+    command = " ".join(["python -m r1.train", *sys.argv[1:]])
+    commit = _git("rev-parse", "--short", "HEAD") or "unknown"
+    changed = "+changes" if _git("status", "--porcelain", ".") else ""
+    return (
+        f"# command: {command}\n"
+        f"# commit: {commit}{changed}\n"
+        f"# device: {platform.machine()} CPU, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__.split('+')[0]}\n"
+        f"# date: {time.strftime('%Y-%m-%d', time.gmtime())}\n"
+    )
+
+
+def write_log(path: Path, rows: list[dict]) -> None:
+    """Write one row a step, with the run's provenance above the header."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            file.write(provenance())
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow(
+                    {k: f"{v:.5g}" if type(v) is float else v for k, v in row.items()}
+                )
+
+    write_atomically(path, write)
+
+
+def read_log(path: Path | str) -> dict[str, list[float]]:
+    """Read a recorded run: a list of numbers for each column of its CSV."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    return {key: [float(row[key]) for row in rows] for key in rows[0]}
