@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "book" / "r1"
 ORDER = [
     *("formats", "config", "accounting", "layers", "attention", "moe", "mtp", "model"),
     *("parallel", "tokenizer", "tasks", "corpus", "rewards", "generate"),
-    *("checkpoint", "records", "grpo", "train", "plotting"),
+    *("checkpoint", "records", "evaluate", "grpo", "train", "plotting"),
 ]
 WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
 WITHOUT_TORCH += ["corpus", "rewards"]

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from r1 import checkpoint, records, train
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ModelConfig
+from r1.evaluate import evaluate
 from r1.model import Model
 
 SMALL = dataclasses.replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
@@ -151,7 +152,7 @@ def test_help_names_every_option(capsys):
 
 
 def test_evaluation_reports_shares():
-    scores = train.evaluate(new_model(), terms=3, problems=16)
+    scores = evaluate(new_model(), terms=3, problems=16)
     assert 0 <= scores["accuracy"] <= scores["form"] <= 1
     assert scores["length"] <= 64
 

@@ -16,18 +16,17 @@ from tqdm import tqdm
 from r1 import corpus
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ConfigError, ModelConfig
-from r1.generate import sample
+from r1.evaluate import evaluate, evaluate_kinds
 from r1.model import Model, cross_entropy
 from r1.moe import (
-    count_load,
     expert_balance_loss,
     max_violation,
     routers,
     sequence_balance_loss,
 )
 from r1.records import read_log, write_log
-from r1.tasks import document, is_correct, parse, random_problem
-from r1.tokenizer import EOS_ID, IDS, VOCAB_SIZE, decode, encode
+from r1.tasks import document
+from r1.tokenizer import VOCAB_SIZE, encode
 
 # What a model reads: clock arithmetic, or text of several kinds.
 TEXTS = {"sums": document, "kinds": corpus.document}
@@ -167,80 +166,6 @@ def pretrain(
             model, optimizer, batch(seed, step), lr, balance._replace(bias_speed=speed)
         )
         yield {"step": step, **metrics, "lr": lr}
-
-
-@torch.no_grad()
-def evaluate(
-    model: Model,
-    terms: int,
-    problems: int = 512,
-    temperature: float = 1.0,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Answer held-out problems of `terms` terms; shares and a mean length.
-
-    accuracy: of all, in the right form with the right digit. thinking: of all, with
-    a thought. accuracy_thinking, accuracy_bare: of those with, without. form: of
-    all, in the right form. length: new tokens an answer.
-    """
-    rng = random.Random(f"evaluate/{seed}/{terms}")
-    asked = [
-        random_problem(rng, (terms, terms), held_out=True) for _ in range(problems)
-    ]
-    generator = torch.Generator().manual_seed(seed)
-    prompts = [encode(problem.prompt) for problem in asked]
-    answers = sample(model.eval(), prompts, 64, temperature, generator)
-    texts = [decode(answer) for answer in answers]
-    right = [is_correct(p, text) for p, text in zip(asked, texts, strict=True)]
-    thought = [text.startswith("<think>") for text in texts]
-
-    def share(hits: list[bool]) -> float:
-        return sum(hits) / len(hits) if hits else float("nan")
-
-    pairs = list(zip(right, thought, strict=True))
-    return {
-        "accuracy": share(right),
-        "thinking": share(thought),
-        "accuracy_thinking": share([r for r, t in pairs if t]),
-        "accuracy_bare": share([r for r, t in pairs if not t]),
-        "form": share([parse(text) is not None for text in texts]),
-        "length": sum(map(len, answers)) / problems,
-    }
-
-
-@torch.no_grad()
-def evaluate_kinds(
-    model: Model, documents: int = 128, seed: int = 0
-) -> list[dict[str, float]]:
-    """Losses and loads on new documents of every kind of `corpus`, a row a kind.
-
-    loss: mean surprise in nats at the symbols of the answer. load_L_E: share of a
-    token's choices that went to expert E in the L-th layer with experts, counted
-    over all tokens of the documents.
-    """
-    model.eval()
-    rows = []
-    for number, kind in enumerate(corpus.KINDS):
-        rng = random.Random(f"kinds/{seed}/{kind}")
-        texts = [encode(corpus.document(rng, kind)) for _ in range(documents)]
-        longest = max(map(len, texts))
-        tokens = torch.tensor([t + [EOS_ID] * (longest - len(t)) for t in texts])
-        inputs, targets = tokens[:, :-1], tokens[:, 1:]
-        answer = torch.zeros_like(targets, dtype=torch.bool)
-        real = torch.zeros_like(targets, dtype=torch.bool)
-        for row, text in enumerate(texts):
-            first, last = (text.index(IDS[tag]) for tag in ("<answer>", "</answer>"))
-            answer[row, first : last - 1] = True
-            real[row, : len(text) - 1] = True
-        logits = model(inputs)
-        row = {"kind": number}
-        row["loss"] = cross_entropy(logits[answer][None], targets[answer][None]).item()
-        for layer, router in enumerate(routers(model)):
-            load = count_load(router.indices[real], len(router.weight))
-            shares = (load / load.sum()).tolist()
-            row |= {f"load_{layer}_{e}": share for e, share in enumerate(shares)}
-        rows.append(row)
-    return rows
 
 
 def _read_config(name: str) -> ModelConfig:
