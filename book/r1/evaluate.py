@@ -1,13 +1,15 @@
 """What a model has learned: right answers to problems, losses on kinds of text."""
 
 import random
+from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from r1 import corpus
 from r1.generate import sample
 from r1.model import Model, cross_entropy
-from r1.moe import count_load, routers
+from r1.moe import count_load, max_violation, routers
 from r1.tasks import is_correct, parse, random_problem
 from r1.tokenizer import EOS_ID, IDS, decode, encode
 
@@ -84,3 +86,23 @@ def evaluate_kinds(
             row |= {f"load_{layer}_{e}": share for e, share in enumerate(shares)}
         rows.append(row)
     return rows
+
+
+@torch.no_grad()
+def validate(model: Model, batches: Iterable[Tensor]) -> dict[str, float]:
+    """Loss on text that training has not seen, and MaxVio of all of it together.
+
+    Each batch has inputs and targets in one: [:, :-1] and [:, 1:]. max_vio_global is
+    the mean over layers with experts, and is there only if the model has some.
+    """
+    model.eval()
+    losses, gates = [], routers(model)
+    loads = [torch.zeros_like(gate.load) for gate in gates]
+    for batch in batches:
+        losses.append(cross_entropy(model(batch[:, :-1]), batch[:, 1:]).item())
+        for load, gate in zip(loads, gates, strict=True):
+            load += count_load(gate.indices, len(load))
+    scores = {"loss": sum(losses) / len(losses)}
+    if gates:
+        scores["max_vio_global"] = max_violation(torch.stack(loads)).mean().item()
+    return scores

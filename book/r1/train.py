@@ -16,7 +16,7 @@ from tqdm import tqdm
 from r1 import corpus
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ConfigError, ModelConfig
-from r1.evaluate import evaluate, evaluate_kinds
+from r1.evaluate import evaluate, evaluate_kinds, validate
 from r1.model import Model, cross_entropy
 from r1.moe import (
     expert_balance_loss,
@@ -28,6 +28,7 @@ from r1.records import read_log, write_log
 from r1.tasks import document
 from r1.tokenizer import VOCAB_SIZE, encode
 
+HELD_OUT_SEED = -1  # of batches that no run is trained on
 # What a model reads: clock arithmetic, or text of several kinds.
 TEXTS = {"sums": document, "kinds": corpus.document}
 
@@ -233,8 +234,9 @@ def run_pretrain(args: argparse.Namespace) -> None:
     if args.text == "kinds":
         kinds = evaluate_kinds(model)
         write_log(out.with_name(out.stem + "_kinds.csv"), kinds)
-        for kind, row in zip(corpus.KINDS, kinds, strict=True):
-            print(f"{kind}: loss {row['loss']:.3f}")
+        scores = validate(model, (batch(HELD_OUT_SEED, step) for step in range(16)))
+        write_log(out.with_name(out.stem + "_valid.csv"), [scores])
+        print(out.stem, {k: round(v, 3) for k, v in scores.items()})
         return
     for terms in (3, 4, 5):
         scores = evaluate(model, terms)
