@@ -6,6 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
+from transformers import DeepseekV3Config
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import (
+    DeepseekV3MoE,
+    DeepseekV3TopkRouter,
+)
 
 from r1.accounting import count_parameters
 from r1.checkpoint import load_checkpoint, save_checkpoint
@@ -264,6 +269,105 @@ def test_scores_that_are_not_finite_are_refused(value):
     scores[1, 2] = value
     with pytest.raises(ValueError, match="lower the learning rate"):
         route(scores, None, 2)
+
+
+# an independent implementation
+
+THEIRS = DeepseekV3Config(
+    hidden_size=12,
+    moe_intermediate_size=6,
+    n_routed_experts=16,
+    num_experts_per_tok=4,
+    n_group=4,
+    topk_group=2,
+    n_shared_experts=2,
+    hidden_act="silu",
+)
+OURS = changed(
+    n_routed_experts=16,
+    n_activated_experts=4,
+    n_expert_groups=4,
+    n_limited_groups=2,
+    n_shared_experts=2,
+    route_scale=2.5,
+)
+
+
+def by_expert(weights, indices):
+    """Gates as a table of tokens by experts, whatever the order of the choices."""
+    return torch.zeros(len(weights), 16).scatter(1, indices, weights)
+
+
+@pytest.mark.parametrize("shift", [0.0, -2.0], ids=["positive", "negative"])
+def test_the_gate_agrees_with_transformers(shift):
+    """Both where biased scores are positive and where all of them are negative.
+
+    Transformers once filled dropped groups with 0, which differs in the second case;
+    the pinned version fills them with -inf, as DeepSeek's inference code and ours do.
+    """
+    torch.manual_seed(0)
+    gate = DeepseekV3TopkRouter(THEIRS)
+    torch.nn.init.normal_(gate.weight)
+    torch.nn.init.uniform_(gate.e_score_correction_bias, 0.0, 0.3)
+    gate.e_score_correction_bias += shift
+    router = Router(OURS)
+    router.load_state_dict(
+        {"weight": gate.weight, "bias": gate.e_score_correction_bias}
+    )
+    x = torch.randn(300, 12)
+    _, weights, indices = gate(x)
+    biased = router.bias + torch.sigmoid(x @ router.weight.T)
+    assert (biased > 0).all() if shift == 0 else (biased < 0).all()
+    assert_close(by_expert(*router(x)), by_expert(weights, indices))
+
+
+def test_filling_dropped_groups_with_zero_differs_only_where_scores_are_negative():
+    """The documented difference: the older fill, written out."""
+
+    def route_with_zeros(scores, bias):
+        groups = (scores + bias).unflatten(-1, (4, 4))
+        best = groups.topk(2).values.sum(-1).topk(2).indices
+        keep = torch.zeros(len(scores), 4).scatter(1, best, 1.0).bool()
+        biased = groups.masked_fill(~keep[..., None], 0.0).flatten(1)
+        indices = biased.topk(4).indices
+        weights = scores.gather(1, indices)
+        return by_expert(2.5 * weights / weights.sum(-1, keepdim=True), indices)
+
+    torch.manual_seed(0)
+    scores, bias = torch.rand(300, 16), 0.3 * torch.rand(16)
+    ours = by_expert(*route(scores, bias, 4, 4, 2, route_scale=2.5))
+    assert_close(ours, route_with_zeros(scores, bias))
+    lower = bias - 2
+    ours = by_expert(*route(scores, lower, 4, 4, 2, route_scale=2.5))
+    assert not torch.allclose(ours, route_with_zeros(scores, lower))
+    kept = (ours.unflatten(-1, (4, 4)) > 0).any(-1).sum(-1)
+    assert kept.max() <= 2
+
+
+def test_the_layer_agrees_with_transformers_forward_and_backward():
+    torch.manual_seed(0)
+    theirs, ours = DeepseekV3MoE(THEIRS).double(), MoE(OURS).double()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    gate_up = theirs.experts.gate_up_proj
+    shared = theirs.shared_experts
+    state = {
+        "gate.weight": theirs.gate.weight,
+        "gate.bias": theirs.gate.e_score_correction_bias,
+        "experts.w1": gate_up[:, :6],
+        "experts.w3": gate_up[:, 6:],
+        "experts.w2": theirs.experts.down_proj,
+        "shared_experts.w1.weight": shared.gate_proj.weight,
+        "shared_experts.w3.weight": shared.up_proj.weight,
+        "shared_experts.w2.weight": shared.down_proj.weight,
+    }
+    ours.load_state_dict(state)
+    x = torch.randn(2, 20, 12, dtype=torch.float64, requires_grad=True)
+    # Transformers routes in float32, so its gates are those of float32
+    mine, other = ours(x), theirs(x)
+    assert_close(mine, other, rtol=1e-5, atol=1e-5)
+    gradients = [torch.autograd.grad(y.pow(2).sum(), x)[0] for y in (mine, other)]
+    assert_close(*gradients, rtol=1e-5, atol=1e-4)
 
 
 # a fair load

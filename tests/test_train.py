@@ -13,8 +13,9 @@ from torch.testing import assert_close
 from r1 import checkpoint, records, train
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ModelConfig
-from r1.evaluate import evaluate
+from r1.evaluate import evaluate, evaluate_kinds, validate
 from r1.model import Model
+from r1.moe import routers
 
 SMALL = dataclasses.replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
 
@@ -162,3 +163,113 @@ def test_the_configuration_travels_with_the_weights(tmp_path):
     with checkpoint.safe_open(tmp_path / "a.safetensors", "pt") as file:
         stored = json.loads(file.metadata()["config"])
     assert ModelConfig(**stored) == SMALL
+
+
+# with experts
+
+EXPERTS = dataclasses.replace(
+    SMALL,
+    n_layers=2,
+    n_dense_layers=0,
+    moe_inter_dim=8,
+    n_routed_experts=6,
+    n_activated_experts=2,
+    n_shared_experts=1,
+)
+
+
+def train_with(balance, steps=6, model=None, start=0, optimizer=None):
+    model = model or new_model(EXPERTS)
+    run = train.pretrain(
+        model,
+        6,
+        optimizer=optimizer,
+        start=start,
+        batch=small_batch,
+        balance=balance,
+    )
+    return model, [next(run) for _ in range(start, steps)]
+
+
+def test_biases_move_by_their_speed_a_step_and_stand_still_at_the_end():
+    model, rows = train_with(train.Balance(0.01))
+    assert {"max_vio", "idle", "balance_loss"} <= set(rows[0])
+    for router in routers(model):
+        moves = (router.bias / 0.01).round().abs()
+        assert_close(router.bias.abs(), 0.01 * moves)
+        assert 0 < moves.max() <= 6
+    assert train.bias_speed(0, 1000, 0.01) == 0.01
+    assert train.bias_speed(965, 1000, 0.01) == 0.01
+    assert train.bias_speed(967, 1000, 0.01) == 0.0
+
+
+def test_without_balance_no_bias_moves():
+    model, _ = train_with(train.UNBALANCED)
+    assert all(router.bias.abs().max() == 0 for router in routers(model))
+
+
+@pytest.mark.parametrize("kind", ["expert", "sequence"])
+def test_a_balance_loss_reaches_the_routers_and_no_expert(kind):
+    model = new_model(EXPERTS)
+    model(small_batch(0, 0)[:, :-1])
+    loss = train.balance_loss(model, kind)
+    assert loss > 1.5  # two layers, about one each
+    loss.backward()
+    assert all(router.weight.grad.abs().max() > 0 for router in routers(model))
+    last = model.layers[-1].ffn
+    assert all(p.grad is None for p in last.experts.parameters())
+    with pytest.raises(ValueError, match="kind is 'batch'; use None"):
+        train.balance_loss(model, "batch")
+
+
+def test_resuming_with_experts_gives_what_one_run_gives(tmp_path):
+    balance = train.Balance(0.01, "expert", 0.01)
+    straight, _ = train_with(balance)
+    model, optimizer = new_model(EXPERTS), None
+    optimizer = new_optimizer(model)
+    train_with(balance, 3, model, optimizer=optimizer)
+    save_checkpoint(tmp_path / "a.safetensors", model, optimizer)
+    again, optimizer, _ = load_checkpoint(tmp_path / "a.safetensors", True)
+    train_with(balance, 6, again, start=3, optimizer=optimizer)
+    assert_close(again.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+def test_validation_counts_the_load_of_all_batches_together():
+    model = new_model(EXPERTS)
+    batches = [small_batch(-1, step) for step in range(3)]
+    scores = validate(model, iter(batches))
+    whole = validate(model, [torch.cat(batches)])
+    assert scores["loss"] == pytest.approx(whole["loss"])
+    assert scores["max_vio_global"] == pytest.approx(whole["max_vio_global"])
+    assert set(validate(new_model(), batches)) == {"loss"}
+
+
+def test_kinds_are_evaluated_one_by_one():
+    rows = evaluate_kinds(new_model(EXPERTS), documents=4)
+    assert [row["kind"] for row in rows] == list(range(6))
+    for row in rows:
+        assert 3 < row["loss"] < 4  # untrained, ln 32 = 3.47
+        for layer in (0, 1):
+            shares = [row[f"load_{layer}_{e}"] for e in range(6)]
+            assert sum(shares) == pytest.approx(1)
+
+
+def test_the_command_trains_experts_from_a_file(tmp_path):
+    config = tmp_path / "small.json"
+    fields = {f.name: getattr(EXPERTS, f.name) for f in dataclasses.fields(EXPERTS)}
+    config.write_text(json.dumps(fields))
+    out = tmp_path / "run"
+    command = ["pretrain", "--config", str(config), "--out", str(out)]
+    command += ["--steps", "5", "--rows", "2", "--text", "kinds", "--log-every", "2"]
+    train.main([*command, "--save-every", "0", "--bias-speed", "0.01"])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["run.csv", "run_kinds.csv", "run_valid.csv", "small.json"]
+    assert records.read_log(out.with_suffix(".csv"))["step"] == [1, 3, 4]
+    with pytest.raises(SystemExit, match="--resume or --force"):
+        train.main(command)
+    with pytest.raises(SystemExit, match="multiple of --log-every"):
+        train.main([*command, "--save-every", "3"])
+    with pytest.raises(SystemExit, match=r"nothing\.json"):
+        train.main(
+            ["pretrain", "--config", "nothing.json", "--out", str(tmp_path / "x")]
+        )

@@ -56,7 +56,7 @@ def evaluate(
 @torch.no_grad()
 def evaluate_kinds(
     model: Model, documents: int = 128, seed: int = 0
-) -> list[dict[str, float]]:
+) -> list[dict[str, int | float]]:
     """Losses and loads on new documents of every kind of `corpus`, a row a kind.
 
     loss: mean surprise in nats at the symbols of the answer. load_L_E: share of a
