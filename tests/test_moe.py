@@ -182,6 +182,15 @@ def test_a_bias_that_leaves_the_choice_alone_leaves_the_weights_alone():
     assert torch.equal(plain[0], biased[0])
 
 
+@pytest.mark.parametrize("score_func", ["sigmoid", "softmax"])
+def test_equal_biases_change_nothing_at_all(score_func):
+    """Added before the sigmoid, or gathered with the scores, they would."""
+    router = Router(changed(score_func=score_func)).double()
+    before = router(tokens())
+    router.bias += 5
+    assert_close(router(tokens()), before, rtol=0, atol=0)
+
+
 def test_a_bias_can_change_who_is_chosen_and_weights_stay_unbiased():
     scores = torch.tensor([[0.9, 0.8, 0.2, 0.1]])
     weights, indices = route(scores, torch.tensor([0, -0.8, 0, 0.2]), 2)
