@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from r1.accounting import count_attention, kv_cache_bytes
-from r1.attention import KVCache, MultiHeadAttention, causal_mask
+from r1.attention import MultiHeadAttention, causal_mask
+from r1.cache import KVCache
 from r1.config import ModelConfig
 
 CONFIG = ModelConfig.dense()

@@ -10,8 +10,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "book" / "r1"
 # Each may import those before it. A new module gets its place here.
 ORDER = [
-    *("formats", "config", "accounting", "layers", "attention", "moe", "mtp", "model"),
-    *("parallel", "tokenizer", "tasks", "corpus", "rewards", "generate"),
+    *("formats", "config", "accounting", "layers", "cache", "attention", "moe"),
+    *(
+        "mtp",
+        "model",
+        "parallel",
+        "tokenizer",
+        "tasks",
+        "corpus",
+        "rewards",
+        "generate",
+    ),
     *("checkpoint", "records", "evaluate", "grpo", "train", "plotting"),
 ]
 WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]

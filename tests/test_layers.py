@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from r1.layers import RMSNorm, SwiGLU, apply_rotary, rotary_angles
+from r1.layers import (
+    RMSNorm,
+    SwiGLU,
+    apply_rotary,
+    rotary_angles,
+    rotary_speeds,
+    yarn_mscale,
+    yarn_range,
+    yarn_speeds,
+)
 
 
 def rotated(x, shift=0):
@@ -55,3 +64,21 @@ def test_rotation_turns_neighbors_not_halves():
 def test_an_odd_rotary_width_is_refused():
     with pytest.raises(ValueError, match="7 is odd"):
         rotary_angles(4, 7)
+
+
+def test_yarn_at_the_size_of_v3():
+    assert yarn_range(64, 10000.0, 4096) == (10, 23)
+    assert abs(yarn_mscale(40.0) ** 2 - 1.873854) < 1e-6
+    kept, slowed = rotary_speeds(64), yarn_speeds(64, 10000.0, 40.0, 4096)
+    assert_close(slowed[:11], kept[:11])
+    assert_close(slowed[23:], kept[23:] / 40)
+    between = slowed[11:23] / kept[11:23]
+    assert (between.diff() < 0).all()
+    assert 1 / 40 < between[-1] < between[0] < 1
+
+
+def test_yarn_with_factor_one_changes_nothing():
+    assert_close(yarn_speeds(8, 10000.0, 1.0, 64), rotary_speeds(8))
+    assert yarn_mscale(1.0) == yarn_mscale(0.5) == 1.0
+    with pytest.raises(ValueError, match=r"factor is 0\.5"):
+        yarn_speeds(8, 10000.0, 0.5, 64)

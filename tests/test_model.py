@@ -64,5 +64,5 @@ def test_the_wrong_number_of_caches_is_refused():
 
 
 def test_parts_that_are_not_built_yet_are_named():
-    with pytest.raises(ConfigError, match="kv_lora_rank is 32"):
+    with pytest.raises(ConfigError, match="num_nextn_predict_layers is 1"):
         Model(ModelConfig.tiny())

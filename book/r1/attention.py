@@ -1,51 +1,74 @@
-"""Attention over the past, and the cache that remembers it."""
+"""Attention over the past: with a key and value per head, or with one latent."""
+
+import math
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from r1.config import ModelConfig
-from r1.layers import apply_rotary, rotary_angles
+from r1.cache import KVCache
+from r1.config import ConfigError, ModelConfig
+from r1.layers import (
+    RMSNorm,
+    apply_rotary,
+    rotary_angles,
+    yarn_mscale,
+    yarn_speeds,
+)
+
+IMPLEMENTATIONS = ("auto", "naive", "absorbed")
 
 
-class KVCache:
-    """Keys and values of the tokens seen so far, for one layer.
+def model_angles(config: ModelConfig) -> Float[Tensor, "length pairs"]:
+    """Rotary angles for all `max_seq_len` positions, stretched by YaRN if configured.
 
-    `capacity` tokens are set aside at the first append; `nbytes` counts the
-    numbers that are in use, which is what kv_cache_bytes predicts.
-
-    Raises ValueError when more than `capacity` tokens are appended.
+    As in DeepSeek's inference code, YaRN is on where `rope_factor` exceeds 1 and
+    `max_seq_len` exceeds `original_seq_len`.
     """
+    width, theta = config.qk_rope_head_dim, config.rope_theta
+    if not config.yarn:
+        return rotary_angles(config.max_seq_len, width, theta)
+    speeds = yarn_speeds(
+        width,
+        theta,
+        config.rope_factor,
+        config.original_seq_len,
+        config.beta_fast,
+        config.beta_slow,
+    )
+    return torch.outer(torch.arange(config.max_seq_len, dtype=torch.float64), speeds)
 
-    def __init__(self, capacity: int):
-        self.capacity, self.length = capacity, 0
-        self.keys = self.values = None
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k and v (batch seq heads width); return all that is stored."""
-        end = self.length + k.shape[1]
-        if end > self.capacity:
-            raise ValueError(
-                f"the cache holds {self.capacity} tokens and {end} are needed; "
-                "make it with a larger capacity"
-            )
-        if self.keys is None:
-            self.keys, self.values = (
-                x.new_zeros(x.shape[0], self.capacity, *x.shape[2:]) for x in (k, v)
-            )
-        self.keys[:, self.length : end] = k
-        self.values[:, self.length : end] = v
-        self.length = end
-        return self.keys[:, :end], self.values[:, :end]
+def softmax_scale(config: ModelConfig) -> float:
+    r"""Factor on the product of a query and a key: $m^2 / \sqrt{d_h + d_h^R}$.
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the keys and values in use, over the whole batch."""
-        if self.keys is None:
-            return 0
-        used = (x[:, : self.length] for x in (self.keys, self.values))
-        return sum(x.numel() * x.element_size() for x in used)
+    $m$ is 1, or yarn_mscale where YaRN is on.
+    """
+    m = yarn_mscale(config.rope_factor, config.mscale) if config.yarn else 1.0
+    return m * m / math.sqrt(config.qk_head_dim)
+
+
+def angles_after(
+    cache: KVCache | None, x: Tensor, angles: Tensor, pads: Tensor | None
+) -> Float[Tensor, "seq pairs"]:
+    """Angles of the positions at which x (batch seq dim) follows what is cached.
+
+    Raises ValueError when the sequence outgrows `angles`, and when `pads` has not
+    one number for each row of x.
+    """
+    start = cache.length if cache else 0
+    end = start + x.shape[1]
+    if end > len(angles):
+        raise ValueError(
+            f"{end} tokens exceed max_seq_len={len(angles)}; "
+            "shorten the sequence or raise max_seq_len in the configuration"
+        )
+    if pads is not None and len(pads) != len(x):
+        raise ValueError(
+            f"pads has {len(pads)} numbers for {len(x)} sequences; give one for each"
+        )
+    return angles[start:end]
 
 
 def causal_mask(
@@ -86,10 +109,7 @@ class MultiHeadAttention(nn.Module):
         self.wk = nn.Linear(d, kv_heads * config.qk_head_dim, bias=False)
         self.wv = nn.Linear(d, kv_heads * config.v_head_dim, bias=False)
         self.wo = nn.Linear(heads * config.v_head_dim, d, bias=False)
-        angles = rotary_angles(
-            config.max_seq_len, config.qk_rope_head_dim, config.rope_theta
-        )
-        self.register_buffer("angles", angles, persistent=False)
+        self.register_buffer("angles", model_angles(config), persistent=False)
 
     def forward(
         self,
@@ -102,12 +122,7 @@ class MultiHeadAttention(nn.Module):
         Raises ValueError when the sequence outgrows `max_seq_len`.
         """
         start, length = (cache.length if cache else 0), x.shape[1]
-        if start + length > len(self.angles):
-            raise ValueError(
-                f"{start + length} tokens exceed max_seq_len={len(self.angles)}; "
-                "shorten the sequence or raise max_seq_len in the configuration"
-            )
-        angles = self.angles[start : start + length]
+        angles = angles_after(cache, x, self.angles, pads)
         q = self._turn(self.wq(x).unflatten(-1, (self.config.n_heads, -1)), angles)
         k = self._turn(self.wk(x).unflatten(-1, (self.config.n_kv_heads, -1)), angles)
         v = self.wv(x).unflatten(-1, (self.config.n_kv_heads, -1))
@@ -118,6 +133,7 @@ class MultiHeadAttention(nn.Module):
             *(y.transpose(1, 2) for y in (q, k, v)),  # (b, h, s, d)
             attn_mask=None if plain else causal_mask(length, start, pads),
             is_causal=plain,
+            scale=softmax_scale(self.config),
             enable_gqa=self.config.n_kv_heads < self.config.n_heads,
         )
         return self.wo(out.transpose(1, 2).flatten(-2))
@@ -127,3 +143,129 @@ class MultiHeadAttention(nn.Module):
         if not nope:
             return apply_rotary(x, angles)
         return torch.cat([x[..., :nope], apply_rotary(x[..., nope:], angles)], dim=-1)
+
+
+class LatentAttention(nn.Module):
+    r"""Attention that remembers one latent vector and one rotary key per token.
+
+    $c_t = \mathrm{RMSNorm}(W^{DKV} h_t)$ and $k_t^R = \mathrm{RoPE}(W^{KR} h_t)$ are
+    cached, $d_c + d_h^R$ numbers; $k_{t,i} = [W^{UK}_i c_t; k_t^R]$,
+    $v_{t,i} = W^{UV}_i c_t$, and queries come from a latent of their own if
+    `q_lora_rank` is not 0.
+
+    `impl` says how: "naive" forms keys and values, "absorbed" moves $W^{UK}$ to the
+    query and $W^{UV}$ behind the sum, so that heads share the latent as key and
+    value; "auto" is absorbed for a single token after a cache and naive otherwise.
+    Matrices have the names of DeepSeek's inference code.
+
+    Raises ConfigError without a latent, ValueError for an unknown `impl`.
+    Source: DeepSeek-V3, equations 1 to 11 (the norms: its inference code).
+    """
+
+    def __init__(self, config: ModelConfig, impl: str = "auto"):
+        super().__init__()
+        if not config.kv_lora_rank:
+            raise ConfigError(
+                "kv_lora_rank is 0; give the latent a width, or use MultiHeadAttention"
+            )
+        if impl not in IMPLEMENTATIONS:
+            raise ValueError(f"impl is {impl!r}; choose one of {IMPLEMENTATIONS}")
+        self.config, self.impl = config, impl
+        d, eps = config.dim, config.rms_norm_eps
+        heads, d_c = config.n_heads, config.kv_lora_rank
+        if config.q_lora_rank:
+            self.wq_a = nn.Linear(d, config.q_lora_rank, bias=False)
+            self.q_norm = RMSNorm(config.q_lora_rank, eps)
+            self.wq_b = nn.Linear(
+                config.q_lora_rank, heads * config.qk_head_dim, bias=False
+            )
+        else:
+            self.wq = nn.Linear(d, heads * config.qk_head_dim, bias=False)
+        self.wkv_a = nn.Linear(d, d_c + config.qk_rope_head_dim, bias=False)
+        self.kv_norm = RMSNorm(d_c, eps)
+        self.wkv_b = nn.Linear(
+            d_c, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
+        )
+        self.wo = nn.Linear(heads * config.v_head_dim, d, bias=False)
+        self.register_buffer("angles", model_angles(config), persistent=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq dim"],
+        cache: KVCache | None = None,
+        pads: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Attend from x to itself and to what the cache holds, and add x to it.
+
+        Raises ValueError when the sequence outgrows `max_seq_len`.
+        """
+        start, length = (cache.length if cache else 0), x.shape[1]
+        angles = angles_after(cache, x, self.angles, pads)
+        q = self._queries(x).unflatten(-1, (self.config.n_heads, -1))
+        q_nope, q_rope = q.split(
+            [self.config.qk_nope_head_dim, self.config.qk_rope_head_dim], dim=-1
+        )
+        q_rope = apply_rotary(q_rope, angles)
+        past = self._latent(x, angles)
+        if cache is not None:
+            (past,) = cache.append(past)
+        mask = causal_mask(length, start, pads)
+        decoding = self.impl == "auto" and start > 0 and length == 1
+        absorb = self.impl == "absorbed" or decoding
+        attend = self._absorbed if absorb else self._naive
+        return self.wo(attend(q_nope, q_rope, past, mask).flatten(-2))
+
+    def _queries(self, x: Tensor) -> Tensor:
+        if self.config.q_lora_rank:
+            return self.wq_b(self.q_norm(self.wq_a(x)))
+        return self.wq(x)
+
+    def _latent(self, x: Tensor, angles: Tensor) -> Tensor:
+        """What is cached: the latent, and the rotary key that all heads share."""
+        latent, k_rope = self._split(self.wkv_a(x))
+        k_rope = apply_rotary(k_rope[:, :, None], angles)[:, :, 0]
+        return torch.cat([self.kv_norm(latent), k_rope], dim=-1)
+
+    def _split(self, past: Tensor) -> tuple[Tensor, ...]:
+        widths = [self.config.kv_lora_rank, self.config.qk_rope_head_dim]
+        return past.split(widths, dim=-1)
+
+    def _naive(
+        self,
+        q_nope: Float[Tensor, "b s h n"],
+        q_rope: Float[Tensor, "b s h r"],
+        past: Float[Tensor, "b t latent"],
+        mask: Bool[Tensor, "_ 1 s t"],
+    ) -> Float[Tensor, "b s h d"]:
+        latent, k_rope = self._split(past)
+        heads, d_h = self.config.n_heads, self.config.qk_nope_head_dim
+        kv = self.wkv_b(latent).unflatten(-1, (heads, -1))
+        k_rope = k_rope[:, :, None].expand(-1, -1, heads, -1)
+        q = torch.cat([q_nope, q_rope], dim=-1)
+        k = torch.cat([kv[..., :d_h], k_rope], dim=-1)
+        out = F.scaled_dot_product_attention(
+            *(y.transpose(1, 2) for y in (q, k, kv[..., d_h:])),  # (b, h, s, d)
+            attn_mask=mask,
+            scale=softmax_scale(self.config),
+        )
+        return out.transpose(1, 2)
+
+    def _absorbed(
+        self,
+        q_nope: Float[Tensor, "b s h n"],
+        q_rope: Float[Tensor, "b s h r"],
+        past: Float[Tensor, "b t latent"],
+        mask: Bool[Tensor, "_ 1 s t"],
+    ) -> Float[Tensor, "b s h d"]:
+        latent, k_rope = self._split(past)
+        up = self.wkv_b.weight.unflatten(0, (self.config.n_heads, -1))
+        w_uk, w_uv = up.split(
+            [self.config.qk_nope_head_dim, self.config.v_head_dim], dim=1
+        )
+        q_latent = torch.einsum("bshd,hdc->bshc", q_nope, w_uk)
+        scores = torch.einsum("bshc,btc->bsht", q_latent, latent)
+        scores = scores + torch.einsum("bshr,btr->bsht", q_rope, k_rope)
+        scores = scores * softmax_scale(self.config)
+        weights = scores.masked_fill(~mask.transpose(1, 2), -torch.inf).softmax(-1)
+        mixed = torch.einsum("bsht,btc->bshc", weights, latent)
+        return torch.einsum("bshc,hdc->bshd", mixed, w_uv)

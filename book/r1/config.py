@@ -86,6 +86,11 @@ class ModelConfig:
         return self.qk_nope_head_dim + self.qk_rope_head_dim
 
     @property
+    def yarn(self) -> bool:
+        """Whether positions are stretched: the context is longer than the trained."""
+        return self.rope_factor > 1 and self.max_seq_len > self.original_seq_len
+
+    @property
     def routing_bias(self) -> bool:
         """Whether each router holds a bias that chooses experts and weighs none."""
         return self.topk_method == "noaux_tc"

@@ -1,5 +1,7 @@
 """The pieces that every block is made of: norm, feed-forward layer, rotary turn."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -42,6 +44,19 @@ class SwiGLU(nn.Module):
         return self.w2(F.silu(self.w1(x)) * self.w3(x))
 
 
+def rotary_speeds(width: int, theta: float = 10000.0) -> Float[Tensor, " pairs"]:
+    r"""Angle by which each pair of features turns per position, in radians.
+
+    $\theta_i = \theta^{-2i/d}$ for pair $i$ of $d/2$, as float64.
+
+    Raises ValueError when `width` is odd: features turn in pairs.
+    Source: Su et al., 2021, section 3.2.2.
+    """
+    if width % 2:
+        raise ValueError(f"a rotary width of {width} is odd; features turn in pairs")
+    return theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+
 def rotary_angles(
     length: int, width: int, theta: float = 10000.0
 ) -> Float[Tensor, "length pairs"]:
@@ -52,10 +67,70 @@ def rotary_angles(
     Raises ValueError when `width` is odd: features turn in pairs.
     Source: Su et al., 2021, section 3.2.2.
     """
-    if width % 2:
-        raise ValueError(f"a rotary width of {width} is odd; features turn in pairs")
-    speeds = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    return torch.outer(torch.arange(length, dtype=torch.float64), speeds)
+    positions = torch.arange(length, dtype=torch.float64)
+    return torch.outer(positions, rotary_speeds(width, theta))
+
+
+def yarn_range(
+    width: int,
+    theta: float,
+    original_seq_len: int,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+) -> tuple[int, int]:
+    r"""Pairs between which YaRN goes over from keeping speeds to dividing them.
+
+    The pair that turns $r$ times over the $L$ trained positions is
+    $\frac{d \ln(L / 2\pi r)}{2 \ln\theta}$; rounded down for `beta_fast` turns, up
+    for `beta_slow`, and kept within 0 and $d - 1$, as DeepSeek's code does.
+
+    Source: Peng et al., 2023, equations 17 to 19; DeepSeek's `inference/model.py`.
+    """
+
+    def pair(turns: float) -> float:
+        ratio = original_seq_len / (2 * math.pi * turns)
+        return width * math.log(ratio) / (2 * math.log(theta))
+
+    low, high = math.floor(pair(beta_fast)), math.ceil(pair(beta_slow))
+    return max(low, 0), min(high, width - 1)
+
+
+def yarn_speeds(
+    width: int,
+    theta: float,
+    factor: float,
+    original_seq_len: int,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+) -> Float[Tensor, " pairs"]:
+    r"""Rotary speeds for a context `factor` times as long as the trained one.
+
+    $\theta_i' = \gamma_i\,\theta_i + (1 - \gamma_i)\,\theta_i / s$: pairs that turn
+    often ($\gamma_i = 1$) keep their speed $\theta_i$, those that turn less than once
+    ($\gamma_i = 0$) are slowed down by $s$ = `factor`, with a ramp from pair `low` to
+    pair `high` of yarn_range.
+
+    Raises ValueError for a factor below 1 and for an odd width.
+    Source: Peng et al., 2023, section 3.2; DeepSeek's `inference/model.py`.
+    """
+    if factor < 1:
+        raise ValueError(f"factor is {factor}; a context is extended by 1 or more")
+    speeds = rotary_speeds(width, theta)
+    low, high = yarn_range(width, theta, original_seq_len, beta_fast, beta_slow)
+    pairs = torch.arange(len(speeds), dtype=torch.float64)
+    slowed = ((pairs - low) / max(high - low, 0.001)).clamp(0, 1)
+    return speeds * (1 - slowed) + speeds / factor * slowed
+
+
+def yarn_mscale(factor: float, mscale: float = 1.0) -> float:
+    r"""Factor on queries and on keys in a context `factor` times as long.
+
+    $m = 0.1\,\texttt{mscale}\,\ln s + 1$, and 1 for $s \le 1$; the logits of
+    attention are multiplied by $m^2$.
+
+    Source: Peng et al., 2023, equation 22; DeepSeek's `inference/model.py`.
+    """
+    return 0.1 * mscale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
 def apply_rotary(

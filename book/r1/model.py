@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from r1.attention import KVCache, MultiHeadAttention
+from r1.attention import LatentAttention, MultiHeadAttention
+from r1.cache import KVCache
 from r1.config import ConfigError, ModelConfig
 from r1.layers import RMSNorm, SwiGLU
 from r1.moe import MoE
@@ -15,13 +16,15 @@ class Block(nn.Module):
 
     $u = x + \mathrm{Attn}(\mathrm{RMSNorm}(x))$ and
     $y = u + \mathrm{FFN}(\mathrm{RMSNorm}(u))$. From layer `n_dense_layers` on, the
-    feed-forward layer is a mixture of experts.
+    feed-forward layer is a mixture of experts; attention is latent where
+    `kv_lora_rank` is not 0.
     """
 
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
         self.attn_norm = RMSNorm(config.dim, config.rms_norm_eps)
-        self.attn = MultiHeadAttention(config)
+        attention = LatentAttention if config.kv_lora_rank else MultiHeadAttention
+        self.attn = attention(config)
         self.ffn_norm = RMSNorm(config.dim, config.rms_norm_eps)
         dense = layer < config.n_dense_layers
         self.ffn = SwiGLU(config.dim, config.inter_dim) if dense else MoE(config)
@@ -41,18 +44,16 @@ class Model(nn.Module):
 
     Matrices start as $\mathcal N(0, \texttt{initializer\_range}^2)$, norms as ones.
 
-    Raises ConfigError for parts that are not built yet (latent attention and MTP
-    modules: `kv_lora_rank`, `num_nextn_predict_layers`).
+    Raises ConfigError for MTP modules, which it does not build so far.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        for field in ("kv_lora_rank", "num_nextn_predict_layers"):
-            if getattr(config, field):
-                raise ConfigError(
-                    f"{field} is {getattr(config, field)!r}; Model does not build "
-                    f"this so far, use {field}=0"
-                )
+        if config.num_nextn_predict_layers:
+            raise ConfigError(
+                f"num_nextn_predict_layers is {config.num_nextn_predict_layers!r}; "
+                "Model does not build this so far, use num_nextn_predict_layers=0"
+            )
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.dim)
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
