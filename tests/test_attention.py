@@ -7,13 +7,20 @@ import torch
 from torch.testing import assert_close
 
 from r1.accounting import count_attention, kv_cache_bytes
-from r1.attention import MultiHeadAttention, causal_mask
+from r1.attention import LatentAttention, MultiHeadAttention, causal_mask
 from r1.cache import KVCache
 from r1.config import ModelConfig
+from r1.model import Block
 
 CONFIG = ModelConfig.dense()
 GROUPED = dataclasses.replace(CONFIG, n_kv_heads=2)
 PARTLY_ROTARY = dataclasses.replace(CONFIG, qk_nope_head_dim=16, qk_rope_head_dim=8)
+WHOLE = ModelConfig.tiny()
+LATENT = [
+    WHOLE,
+    dataclasses.replace(WHOLE, q_lora_rank=0),
+    dataclasses.replace(WHOLE, v_head_dim=10, n_heads=3, n_kv_heads=3),
+]
 CONFIGS = pytest.mark.parametrize("config", [CONFIG, GROUPED, PARTLY_ROTARY])
 
 
@@ -23,9 +30,11 @@ def layer_and_input(config, length=7):
     return MultiHeadAttention(config).double(), x
 
 
-@CONFIGS
+@pytest.mark.parametrize("config", [CONFIG, GROUPED, PARTLY_ROTARY, *LATENT])
 def test_a_layer_has_the_parameters_that_are_counted(config):
-    layer = MultiHeadAttention(config)
+    layer = Block(config).attn
+    kind = LatentAttention if config.kv_lora_rank else MultiHeadAttention
+    assert type(layer) is kind
     assert sum(p.numel() for p in layer.parameters()) == count_attention(config)
 
 

@@ -21,7 +21,7 @@ ORDER = [
         "rewards",
         "generate",
     ),
-    *("checkpoint", "records", "evaluate", "grpo", "train", "plotting"),
+    *("checkpoint", "records", "evaluate", "grpo", "train", "plotting", "timing"),
 ]
 WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
 WITHOUT_TORCH += ["corpus", "rewards"]

@@ -1,5 +1,6 @@
 """What a model costs: parameters, cache bytes, operations, GPU hours, dollars."""
 
+import math
 from dataclasses import dataclass
 
 from r1.config import ModelConfig
@@ -115,6 +116,16 @@ def kv_cache_bytes(config: ModelConfig, tokens: int = 1, itemsize: int = 2) -> i
     else:
         numbers = config.n_kv_heads * (config.qk_head_dim + config.v_head_dim)
     return numbers * config.n_layers * itemsize * tokens
+
+
+def count_gpus(config: ModelConfig, context: int, users: int, memory: float) -> int:
+    r"""Count the GPUs that hold the caches of `users`, and nothing else.
+
+    $\lceil \mathrm{bytes}(\mathrm{context} \cdot \mathrm{users}) /
+    \mathrm{memory} \rceil$ with `context` tokens a user and `memory` bytes a GPU;
+    a number of the cache has two bytes (BF16).
+    """
+    return math.ceil(kv_cache_bytes(config, context * users) / memory)
 
 
 def attention_flops(config: ModelConfig, seq_len: int, causal: bool = True) -> float:

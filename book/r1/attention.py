@@ -12,7 +12,7 @@ from r1.config import ConfigError, ModelConfig
 from r1.layers import (
     RMSNorm,
     apply_rotary,
-    rotary_angles,
+    rotary_speeds,
     yarn_mscale,
     yarn_speeds,
 )
@@ -27,16 +27,16 @@ def model_angles(config: ModelConfig) -> Float[Tensor, "length pairs"]:
     `max_seq_len` exceeds `original_seq_len`.
     """
     width, theta = config.qk_rope_head_dim, config.rope_theta
-    if not config.yarn:
-        return rotary_angles(config.max_seq_len, width, theta)
-    speeds = yarn_speeds(
-        width,
-        theta,
-        config.rope_factor,
-        config.original_seq_len,
-        config.beta_fast,
-        config.beta_slow,
-    )
+    speeds = rotary_speeds(width, theta)
+    if config.yarn:
+        speeds = yarn_speeds(
+            width,
+            theta,
+            config.rope_factor,
+            config.original_seq_len,
+            config.beta_fast,
+            config.beta_slow,
+        )
     return torch.outer(torch.arange(config.max_seq_len, dtype=torch.float64), speeds)
 
 
@@ -88,7 +88,33 @@ def causal_mask(
     return past & ((key >= pads[:, None, None, None]) | (key == query))
 
 
-class MultiHeadAttention(nn.Module):
+class Attention(nn.Module):
+    """What both kinds of attention share: angles, and how a layer is called.
+
+    A kind has `_mix`, which puts x into the cache and returns a mixture of values for
+    each head (batch seq heads features), and the output matrix `wo`.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.register_buffer("angles", model_angles(config), persistent=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq dim"],
+        cache: KVCache | None = None,
+        pads: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Attend from x to itself and to what the cache holds; put x into the cache.
+
+        Raises ValueError when the sequence outgrows `max_seq_len`.
+        """
+        angles = angles_after(cache, x, self.angles, pads)
+        return self.wo(self._mix(x, angles, cache, pads).flatten(-2))
+
+
+class MultiHeadAttention(Attention):
     r"""Every head compares its query with the keys of the past, and mixes values.
 
     $o_{t,i} = \sum_{j \le t} \mathrm{softmax}_j\big(q_{t,i}^\top k_{j,i} /
@@ -102,32 +128,22 @@ class MultiHeadAttention(nn.Module):
     """
 
     def __init__(self, config: ModelConfig):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         d, heads, kv_heads = config.dim, config.n_heads, config.n_kv_heads
         self.wq = nn.Linear(d, heads * config.qk_head_dim, bias=False)
         self.wk = nn.Linear(d, kv_heads * config.qk_head_dim, bias=False)
         self.wv = nn.Linear(d, kv_heads * config.v_head_dim, bias=False)
         self.wo = nn.Linear(heads * config.v_head_dim, d, bias=False)
-        self.register_buffer("angles", model_angles(config), persistent=False)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch seq dim"],
-        cache: KVCache | None = None,
-        pads: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch seq dim"]:
-        """Attend from x to itself and to what the cache holds, and add x to it.
-
-        Raises ValueError when the sequence outgrows `max_seq_len`.
-        """
-        start, length = (cache.length if cache else 0), x.shape[1]
-        angles = angles_after(cache, x, self.angles, pads)
+    def _mix(
+        self, x: Tensor, angles: Tensor, cache: KVCache | None, pads: Tensor | None
+    ) -> Float[Tensor, "b s h d"]:
         q = self._turn(self.wq(x).unflatten(-1, (self.config.n_heads, -1)), angles)
         k = self._turn(self.wk(x).unflatten(-1, (self.config.n_kv_heads, -1)), angles)
         v = self.wv(x).unflatten(-1, (self.config.n_kv_heads, -1))
         if cache is not None:
             k, v = cache.append(k, v)
+        length, start = x.shape[1], k.shape[1] - x.shape[1]
         plain = start == 0 and pads is None
         out = F.scaled_dot_product_attention(
             *(y.transpose(1, 2) for y in (q, k, v)),  # (b, h, s, d)
@@ -136,7 +152,7 @@ class MultiHeadAttention(nn.Module):
             scale=softmax_scale(self.config),
             enable_gqa=self.config.n_kv_heads < self.config.n_heads,
         )
-        return self.wo(out.transpose(1, 2).flatten(-2))
+        return out.transpose(1, 2)
 
     def _turn(self, x: Tensor, angles: Tensor) -> Tensor:
         nope = self.config.qk_nope_head_dim
@@ -145,7 +161,7 @@ class MultiHeadAttention(nn.Module):
         return torch.cat([x[..., :nope], apply_rotary(x[..., nope:], angles)], dim=-1)
 
 
-class LatentAttention(nn.Module):
+class LatentAttention(Attention):
     r"""Attention that remembers one latent vector and one rotary key per token.
 
     $c_t = \mathrm{RMSNorm}(W^{DKV} h_t)$ and $k_t^R = \mathrm{RoPE}(W^{KR} h_t)$ are
@@ -163,14 +179,14 @@ class LatentAttention(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, impl: str = "auto"):
-        super().__init__()
+        super().__init__(config)
         if not config.kv_lora_rank:
             raise ConfigError(
                 "kv_lora_rank is 0; give the latent a width, or use MultiHeadAttention"
             )
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl is {impl!r}; choose one of {IMPLEMENTATIONS}")
-        self.config, self.impl = config, impl
+        self.impl = impl
         d, eps = config.dim, config.rms_norm_eps
         heads, d_c = config.n_heads, config.kv_lora_rank
         if config.q_lora_rank:
@@ -187,20 +203,10 @@ class LatentAttention(nn.Module):
             d_c, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
         )
         self.wo = nn.Linear(heads * config.v_head_dim, d, bias=False)
-        self.register_buffer("angles", model_angles(config), persistent=False)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch seq dim"],
-        cache: KVCache | None = None,
-        pads: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch seq dim"]:
-        """Attend from x to itself and to what the cache holds, and add x to it.
-
-        Raises ValueError when the sequence outgrows `max_seq_len`.
-        """
-        start, length = (cache.length if cache else 0), x.shape[1]
-        angles = angles_after(cache, x, self.angles, pads)
+    def _mix(
+        self, x: Tensor, angles: Tensor, cache: KVCache | None, pads: Tensor | None
+    ) -> Float[Tensor, "b s h d"]:
         q = self._queries(x).unflatten(-1, (self.config.n_heads, -1))
         q_nope, q_rope = q.split(
             [self.config.qk_nope_head_dim, self.config.qk_rope_head_dim], dim=-1
@@ -209,11 +215,12 @@ class LatentAttention(nn.Module):
         past = self._latent(x, angles)
         if cache is not None:
             (past,) = cache.append(past)
+        length, start = x.shape[1], past.shape[1] - x.shape[1]
         mask = causal_mask(length, start, pads)
         decoding = self.impl == "auto" and start > 0 and length == 1
         absorb = self.impl == "absorbed" or decoding
         attend = self._absorbed if absorb else self._naive
-        return self.wo(attend(q_nope, q_rope, past, mask).flatten(-2))
+        return attend(q_nope, q_rope, past, mask)
 
     def _queries(self, x: Tensor) -> Tensor:
         if self.config.q_lora_rank:

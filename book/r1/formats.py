@@ -1,4 +1,4 @@
-"""The two formats in which DeepSeek publishes a configuration, as one."""
+"""What DeepSeek and Hugging Face name differently: configurations and weights."""
 
 from typing import Any
 
@@ -24,6 +24,25 @@ HUGGING_FACE_ROPE = {  # the same for what stands in rope_scaling
     "beta_fast": "beta_fast",
     "beta_slow": "beta_slow",
     "mscale_all_dim": "mscale",
+}
+HUGGING_FACE_WEIGHTS = {  # part of a weight's name -> part of ours
+    "embed_tokens": "embed",
+    "lm_head": "head",
+    "input_layernorm": "attn_norm",
+    "self_attn": "attn",
+    "q_proj": "wq",
+    "q_a_proj": "wq_a",
+    "q_a_layernorm": "q_norm",
+    "q_b_proj": "wq_b",
+    "kv_a_proj_with_mqa": "wkv_a",
+    "kv_a_layernorm": "kv_norm",
+    "kv_b_proj": "wkv_b",
+    "o_proj": "wo",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp": "ffn",
+    "gate_proj": "w1",
+    "down_proj": "w2",
+    "up_proj": "w3",
 }
 # What DeepSeek's inference code assumes where a file is silent.
 INFERENCE_DEFAULTS = {"score_func": "softmax", "rope_factor": 40.0}
@@ -100,3 +119,17 @@ def _with_context(values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(length, int) and isinstance(factor, int | float):
         values.setdefault("max_seq_len", int(length * factor))
     return values
+
+
+def rename_weights(weights: dict[str, Any]) -> dict[str, Any]:
+    """Give the weights of a dense DeepSeek model, or of a part of one, our names.
+
+    `model.layers.0.mlp.gate_proj.weight` becomes `layers.0.ffn.w1.weight`.
+    """
+    return {
+        ".".join(
+            HUGGING_FACE_WEIGHTS.get(part, part)
+            for part in name.removeprefix("model.").split(".")
+        ): weight
+        for name, weight in weights.items()
+    }
