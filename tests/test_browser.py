@@ -1,10 +1,14 @@
 """Every page in a real browser: light, dark and on a phone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
+
+from r1.accounting import count_gpus, kv_cache_bytes
+from r1.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
 MODES = {
@@ -66,3 +70,45 @@ def test_a_page_is_whole_quiet_and_accessible(name, context, address):
     }
     page.close()
     assert not any(faults.values()), {k: v for k, v in faults.items() if v}
+
+
+# Exponents of two, but for the layers: heads, width, latent, context, users.
+SIZES = [{}, {"heads": 4, "width": 8, "layers": 27}, {"latent": 11, "users": 12}]
+
+
+@pytest.mark.parametrize("moved", SIZES)
+def test_the_cache_figure_counts_as_the_package_does(moved, browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}/book/05_latent_attention.html", wait_until="load")
+    for name, value in moved.items():
+        page.locator(f"#cache-{name}").fill(str(value))
+    powers = {"heads": 7, "width": 7, "latent": 9, "context": 17, "users": 4} | moved
+    layers = powers.pop("layers", 61)
+    size = {name: 2**power for name, power in powers.items()}
+    v3, width = ModelConfig.deepseek_v3(), size["width"]
+    plain = replace(
+        v3,
+        n_layers=layers,
+        n_heads=size["heads"],
+        n_kv_heads=size["heads"],
+        kv_lora_rank=0,
+        qk_nope_head_dim=0,
+        qk_rope_head_dim=width,
+        v_head_dim=width,
+    )
+    configs = {
+        "MHA": plain,
+        "GQA": replace(plain, n_kv_heads=min(8, size["heads"])),
+        "MQA": replace(plain, n_kv_heads=1),
+        "MLA": replace(plain, kv_lora_rank=size["latent"], qk_rope_head_dim=width // 2),
+    }
+    for kind, config in configs.items():
+        cells = page.locator(f"tr[data-kind={kind}] td")
+        shown = [int(cells.nth(i).get_attribute("data-value")) for i in range(3)]
+        context, users = size["context"], size["users"]
+        assert shown == [
+            kv_cache_bytes(config),
+            kv_cache_bytes(config, context * users),
+            count_gpus(config, context, users, memory=80e9),
+        ]
+    page.close()
