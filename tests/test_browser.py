@@ -73,7 +73,11 @@ def test_a_page_is_whole_quiet_and_accessible(name, context, address):
 
 
 # Exponents of two, but for the layers: heads, width, latent, context, users.
-SIZES = [{}, {"heads": 4, "width": 8, "layers": 27}, {"latent": 11, "users": 12}]
+SIZES = [
+    {},
+    {"heads": 4, "width": 8, "layers": 27},
+    {"latent": 11, "context": 14, "users": 12},
+]
 
 
 @pytest.mark.parametrize("moved", SIZES)
