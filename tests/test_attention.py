@@ -8,9 +8,10 @@ from torch.testing import assert_close
 
 from r1.accounting import count_attention, kv_cache_bytes
 from r1.attention import LatentAttention, MultiHeadAttention, causal_mask
+from r1.block import Block
 from r1.cache import KVCache
 from r1.config import ModelConfig
-from r1.model import Block
+from r1.model import Model
 
 CONFIG = ModelConfig.dense()
 GROUPED = dataclasses.replace(CONFIG, n_kv_heads=2)
@@ -100,3 +101,11 @@ def test_a_sequence_beyond_max_seq_len_names_the_field():
     layer, x = layer_and_input(dataclasses.replace(CONFIG, max_seq_len=6))
     with pytest.raises(ValueError, match="max_seq_len=6"):
         layer(x)
+
+
+@pytest.mark.parametrize("config", [ModelConfig.dense(), ModelConfig.tiny()])
+def test_angles_stay_exact_whatever_the_type_of_the_weights(config):
+    model = Model(config)
+    exact = model.layers[0].attn.angles.clone()
+    for changed in (model.bfloat16(), model.float(), model.double()):
+        assert_close(changed.layers[0].attn.angles, exact, rtol=0, atol=0)

@@ -10,18 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "book" / "r1"
 # Each may import those before it. A new module gets its place here.
 ORDER = [
-    *("formats", "config", "accounting", "layers", "cache", "attention", "moe"),
     *(
-        "mtp",
-        "model",
-        "parallel",
-        "tokenizer",
-        "tasks",
-        "corpus",
-        "rewards",
-        "generate",
+        "formats",
+        "config",
+        "accounting",
+        "layers",
+        "cache",
+        "attention",
+        "moe",
+        "block",
     ),
-    *("checkpoint", "records", "evaluate", "grpo", "train", "plotting", "timing"),
+    *("mtp", "model", "parallel", "tokenizer", "tasks", "corpus", "rewards"),
+    *("generate", "drafting", "checkpoint", "distributed", "records", "evaluate"),
+    *("pretrain", "grpo", "train", "plotting", "timing"),
 ]
 WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
 WITHOUT_TORCH += ["corpus", "rewards"]

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from r1.accounting import count_parameters
-from r1.config import ConfigError, ModelConfig
+from r1.config import ModelConfig
 from r1.model import Model, cross_entropy
 
 CONFIG = ModelConfig.dense()
@@ -61,8 +61,3 @@ def test_the_wrong_number_of_caches_is_refused():
     model = new_model()
     with pytest.raises(ValueError, match="zip"):
         model(torch.zeros(1, 1, dtype=torch.int64), model.new_caches(4)[:1])
-
-
-def test_parts_that_are_not_built_yet_are_named():
-    with pytest.raises(ConfigError, match="num_nextn_predict_layers is 1"):
-        Model(ModelConfig.tiny())

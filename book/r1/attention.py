@@ -100,6 +100,13 @@ class Attention(nn.Module):
         self.config = config
         self.register_buffer("angles", model_angles(config), persistent=False)
 
+    def _apply(self, fn, recurse=True):
+        """Move as any module, with angles left in float64: BF16 has 3 digits."""
+        exact = self.angles
+        super()._apply(fn, recurse)
+        self.angles = exact.to(self.angles.device)
+        return self
+
     def forward(
         self,
         x: Float[Tensor, "batch seq dim"],

@@ -11,7 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from r1.config import ModelConfig
+from r1.formats import to_hugging_face, to_hugging_face_weights
 from r1.model import Model
+from r1.tokenizer import BOS_ID, EOS_ID, PAD_ID
 
 
 def new_optimizer(model: Model, lr: float = 0.0) -> torch.optim.AdamW:
@@ -33,7 +35,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def save_checkpoint(
-    path: Path,
+    path: Path | str,
     model: Model,
     optimizer: torch.optim.Optimizer | None = None,
     **notes: object,
@@ -56,7 +58,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, optimizer_too: bool = False
+    path: Path | str, optimizer_too: bool = False
 ) -> tuple[Model, torch.optim.Optimizer | None, dict]:
     """Rebuild the model, its optimizer if asked for, and the notes from a checkpoint.
 
@@ -91,3 +93,26 @@ def load_checkpoint(
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     return model, optimizer, json.loads(metadata.get("notes", "{}"))
+
+
+def to_transformers(model: Model, folder: Path | str) -> None:
+    """Save a model as Hugging Face does, for `DeepseekV3ForCausalLM.from_pretrained`.
+
+    Writes `config.json` and `model.safetensors` with the names of DeepSeek's published
+    files; MTP modules are the layers behind the last.
+
+    Raises ConfigError for what Transformers' DeepSeek-V3 cannot be.
+    """
+    folder, config = Path(folder), to_hugging_face(model.config)
+    tied = model.config.tie_word_embeddings
+    weights = to_hugging_face_weights(model.state_dict(), model.config.n_layers)
+    if tied:
+        weights.pop("lm_head.weight")
+    config |= {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID}
+    config["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
+    write_atomically(
+        folder / "model.safetensors",
+        lambda path: save_file(weights, path, {"format": "pt"}),
+    )
+    text = json.dumps(config, indent=2) + "\n"
+    write_atomically(folder / "config.json", lambda path: path.write_text(text))

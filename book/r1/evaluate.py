@@ -10,6 +10,7 @@ from r1 import corpus
 from r1.generate import sample
 from r1.model import Model, cross_entropy
 from r1.moe import count_load, max_violation, routers
+from r1.mtp import mtp_losses
 from r1.tasks import is_correct, parse, random_problem
 from r1.tokenizer import EOS_ID, IDS, decode, encode
 
@@ -80,7 +81,7 @@ def evaluate_kinds(
         logits = model(inputs)
         row = {"kind": number}
         row["loss"] = cross_entropy(logits[answer][None], targets[answer][None]).item()
-        for layer, router in enumerate(routers(model)):
+        for layer, router in enumerate(routers(model.layers)):
             load = count_load(router.indices[real], len(router.weight))
             shares = (load / load.sum()).tolist()
             row |= {f"load_{layer}_{e}": share for e, share in enumerate(shares)}
@@ -93,16 +94,22 @@ def validate(model: Model, batches: Iterable[Tensor]) -> dict[str, float]:
     """Loss on text that training has not seen, and MaxVio of all of it together.
 
     Each batch has inputs and targets in one: [:, :-1] and [:, 1:]. max_vio_global is
-    the mean over layers with experts, and is there only if the model has some.
+    the mean over layers with experts, mtp_loss_k the loss of MTP module k; they are
+    there only if the model has some.
     """
     model.eval()
-    losses, gates = [], routers(model)
+    losses, further, gates = [], [], routers(model.layers)
     loads = [torch.zeros_like(gate.load) for gate in gates]
     for batch in batches:
-        losses.append(cross_entropy(model(batch[:, :-1]), batch[:, 1:]).item())
+        hidden = model.encode(batch[:, :-1])
+        losses.append(cross_entropy(model.head(hidden), batch[:, 1:]).item())
+        more = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)
+        further.append([loss.item() for loss in more])
         for load, gate in zip(loads, gates, strict=True):
             load += count_load(gate.indices, len(load))
     scores = {"loss": sum(losses) / len(losses)}
+    for depth, values in enumerate(zip(*further, strict=True), start=1):
+        scores[f"mtp_loss_{depth}"] = sum(values) / len(values)
     if gates:
         scores["max_vio_global"] = max_violation(torch.stack(loads)).mean().item()
     return scores

@@ -1,5 +1,6 @@
 """What DeepSeek and Hugging Face name differently: configurations and weights."""
 
+import re
 from typing import Any
 
 # Field of Hugging Face's config.json -> field of DeepSeek's inference code.
@@ -43,7 +44,10 @@ HUGGING_FACE_WEIGHTS = {  # part of a weight's name -> part of ours
     "gate_proj": "w1",
     "down_proj": "w2",
     "up_proj": "w3",
+    "e_score_correction_bias": "bias",
 }
+# What every DeepSeek-V3 of Transformers is.
+NEEDED_BY_TRANSFORMERS = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
 # What DeepSeek's inference code assumes where a file is silent.
 INFERENCE_DEFAULTS = {"score_func": "softmax", "rope_factor": 40.0}
 NOT_ARCHITECTURE = {"dtype", "scale_fmt", "max_batch_size"}
@@ -122,14 +126,100 @@ def _with_context(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def rename_weights(weights: dict[str, Any]) -> dict[str, Any]:
-    """Give the weights of a dense DeepSeek model, or of a part of one, our names.
+    """Give the weights of a model of Transformers, or of a part of one, our names.
 
-    `model.layers.0.mlp.gate_proj.weight` becomes `layers.0.ffn.w1.weight`.
+    `model.layers.0.mlp.gate_proj.weight` becomes `layers.0.ffn.w1.weight`; the tensor
+    `gate_up_proj`, which holds two matrices of each expert, becomes w1 and w3. Shared
+    experts of width 0 are left out.
     """
+    renamed = {}
+    for name, weight in weights.items():
+        if not weight.numel():
+            continue
+        if name.endswith("experts.gate_up_proj"):
+            halves = weight.chunk(2, dim=1)
+            both = (name.replace("gate_up_proj", part) for part in ("w1", "w3"))
+            named = dict(zip(both, halves, strict=True))
+        else:
+            named = {name: weight}
+        for name, weight in named.items():
+            parts = name.removeprefix("model.").split(".")
+            ours = ".".join(HUGGING_FACE_WEIGHTS.get(part, part) for part in parts)
+            renamed[ours] = weight
+    return renamed
+
+
+def rename_mtp(weights: dict[str, Any]) -> dict[str, Any]:
+    """Give the weights of an `MtpModel` of Transformers our names; the shared go."""
     return {
-        ".".join(
-            HUGGING_FACE_WEIGHTS.get(part, part)
-            for part in name.removeprefix("model.").split(".")
-        ): weight
-        for name, weight in weights.items()
+        re.sub(r"^layers", "mtp", name)
+        .replace(".mtp_block.", ".block.")
+        .replace(".post_norm.", ".norm."): weight
+        for name, weight in rename_weights(weights).items()
+        if name.startswith("layers.")
     }
+
+
+def to_hugging_face(config: Any) -> dict[str, Any]:
+    """Write a ModelConfig with the fields of Hugging Face's `config.json`.
+
+    Raises ConfigError for what `DeepseekV3ForCausalLM` of Transformers cannot be.
+    """
+    for field, needed in NEEDED_BY_TRANSFORMERS.items():
+        if getattr(config, field) != needed:
+            raise ConfigError(
+                f"{field} is {getattr(config, field)!r}; Transformers' DeepSeek-V3 "
+                f"has only {needed!r}"
+            )
+    if not config.kv_lora_rank:
+        raise ConfigError(
+            "kv_lora_rank is 0; Transformers' DeepSeek-V3 has only latent attention"
+        )
+    theirs = {ours: name for name, ours in HUGGING_FACE_NAMES.items()}
+    rope_fields = set(HUGGING_FACE_ROPE.values())
+    values = {
+        theirs.get(field, field): value
+        for field, value in vars(config).items()
+        if field not in rope_fields and field != "n_kv_heads"
+    }
+    values["q_lora_rank"] = values["q_lora_rank"] or None
+    rope = {"rope_type": "default", "rope_theta": config.rope_theta}
+    if config.yarn:
+        rope = {name: getattr(config, ours) for name, ours in HUGGING_FACE_ROPE.items()}
+        rope |= {"rope_type": "yarn", "mscale": config.mscale}
+    return values | {
+        "architectures": ["DeepseekV3ForCausalLM"],
+        "model_type": "deepseek_v3",
+        "num_key_value_heads": config.n_heads,
+        "hidden_act": "silu",
+        "rope_parameters": rope,
+    }
+
+
+def to_hugging_face_weights(weights: dict[str, Any], n_layers: int) -> dict[str, Any]:
+    """Give our weights the names, and the division, of DeepSeek's published files.
+
+    Every matrix of every expert is a tensor of its own,
+    `model.layers.3.mlp.experts.0.gate_proj.weight`; MTP module 0 is the layer behind
+    the last, with copies of embedding and head.
+    """
+    theirs = {ours: name for name, ours in HUGGING_FACE_WEIGHTS.items()}
+    renamed = {}
+    for name, weight in weights.items():
+        module = re.match(r"mtp\.(\d+)\.(block\.)?", name)
+        if module:
+            layer = f"layers.{n_layers + int(module[1])}."
+            name = layer + re.sub(r"^norm\.", "shared_head.norm.", name[module.end() :])
+            renamed[f"model.{layer}embed_tokens.weight"] = weights["embed.weight"]
+            renamed[f"model.{layer}shared_head.head.weight"] = weights["head.weight"]
+        parts = [theirs.get(part, part) for part in name.split(".")]
+        if parts[-2] == "experts":
+            prefix = "model." + ".".join(parts[:-1])
+            renamed |= {
+                f"{prefix}.{number}.{parts[-1]}.weight": expert
+                for number, expert in enumerate(weight.unbind())
+            }
+        else:
+            prefix = "" if parts[0] == "lm_head" else "model."
+            renamed[prefix + ".".join(parts)] = weight
+    return {name: weight.contiguous().clone() for name, weight in renamed.items()}

@@ -1,6 +1,7 @@
 """Text from a model, one token at a time."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -23,21 +24,35 @@ def left_pad(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
     return torch.tensor(rows), torch.tensor([width - len(p) for p in prompts])
 
 
-def pick(
-    logits: Float[Tensor, "batch vocab"],
-    temperature: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Int[Tensor, " batch"]:
-    r"""Draw a token from $\mathrm{softmax}(z / \tau)$; the likeliest at $\tau = 0$.
+def distribution(
+    logits: Float[Tensor, "*batch vocab"], temperature: float = 1.0
+) -> Float[Tensor, "*batch vocab"]:
+    r"""$\mathrm{softmax}(z / \tau)$; all of it on the likeliest token at $\tau = 0$.
 
     Raises ValueError for a negative temperature.
     """
     if temperature < 0:
         raise ValueError(f"temperature is {temperature}; it must be 0 or more")
     if temperature == 0:
-        return logits.argmax(-1)
-    p = torch.softmax(logits / temperature, dim=-1)
+        best = logits.argmax(-1)
+        return F.one_hot(best, logits.shape[-1]).to(logits.dtype)
+    return torch.softmax(logits / temperature, dim=-1)
+
+
+def draw(
+    p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = None
+) -> Int[Tensor, " batch"]:
+    """One token from each row of probabilities; a row need not sum to 1."""
     return torch.multinomial(p, 1, generator=generator)[:, 0]
+
+
+def pick(
+    logits: Float[Tensor, "batch vocab"],
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, " batch"]:
+    """One token from each row of logits, as `distribution` and `draw` have it."""
+    return draw(distribution(logits, temperature), generator)
 
 
 @torch.no_grad()

@@ -1,69 +1,54 @@
-"""A transformer that predicts the next token."""
+"""The whole model: layers of attention and experts, and modules that look ahead."""
+
+from dataclasses import replace
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from r1.attention import LatentAttention, MultiHeadAttention
+from r1.block import Block
 from r1.cache import KVCache
-from r1.config import ConfigError, ModelConfig
-from r1.layers import RMSNorm, SwiGLU
-from r1.moe import MoE
-
-
-class Block(nn.Module):
-    r"""One layer: attention, then a feed-forward layer, each added to its input.
-
-    $u = x + \mathrm{Attn}(\mathrm{RMSNorm}(x))$ and
-    $y = u + \mathrm{FFN}(\mathrm{RMSNorm}(u))$. From layer `n_dense_layers` on, the
-    feed-forward layer is a mixture of experts; attention is latent where
-    `kv_lora_rank` is not 0.
-    """
-
-    def __init__(self, config: ModelConfig, layer: int = 0):
-        super().__init__()
-        self.attn_norm = RMSNorm(config.dim, config.rms_norm_eps)
-        attention = LatentAttention if config.kv_lora_rank else MultiHeadAttention
-        self.attn = attention(config)
-        self.ffn_norm = RMSNorm(config.dim, config.rms_norm_eps)
-        dense = layer < config.n_dense_layers
-        self.ffn = SwiGLU(config.dim, config.inter_dim) if dense else MoE(config)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch seq dim"],
-        cache: KVCache | None = None,
-        pads: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch seq dim"]:
-        x = x + self.attn(self.attn_norm(x), cache, pads)
-        return x + self.ffn(self.ffn_norm(x))
+from r1.config import ModelConfig
+from r1.formats import rename_mtp, rename_weights
+from r1.layers import RMSNorm
+from r1.mtp import MTPModule
 
 
 class Model(nn.Module):
     r"""Token ids to logits: embedding, blocks, a last norm, the output head.
 
-    Matrices start as $\mathcal N(0, \texttt{initializer\_range}^2)$, norms as ones.
-
-    Raises ConfigError for MTP modules, which it does not build so far.
+    Matrices start as $\mathcal N(0, \texttt{initializer\_range}^2)$, norms as ones. The
+    MTP modules in `mtp` share embedding and head; `forward` does not use them.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        if config.num_nextn_predict_layers:
-            raise ConfigError(
-                f"num_nextn_predict_layers is {config.num_nextn_predict_layers!r}; "
-                "Model does not build this so far, use num_nextn_predict_layers=0"
-            )
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.dim)
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
         self.norm = RMSNorm(config.dim, config.rms_norm_eps)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
+        modules = range(config.num_nextn_predict_layers)
+        self.mtp = nn.ModuleList(MTPModule(config) for _ in modules)
         for parameter in self.parameters():
             if parameter.ndim >= 2:
                 nn.init.normal_(parameter, std=config.initializer_range)
         if config.tie_word_embeddings:
             self.head.weight = self.embed.weight
+
+    def encode(
+        self,
+        tokens: Int[Tensor, "batch seq"],
+        caches: list[KVCache] | None = None,
+        pads: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch seq dim"]:
+        """What the layers make of the tokens, after the last norm: $h^0$ of MTP."""
+        x = self.embed(tokens)
+        for block, cache in zip(
+            self.layers, caches or [None] * len(self.layers), strict=True
+        ):
+            x = block(x, cache, pads)
+        return self.norm(x)
 
     def forward(
         self,
@@ -71,16 +56,30 @@ class Model(nn.Module):
         caches: list[KVCache] | None = None,
         pads: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch seq vocab"]:
-        x = self.embed(tokens)
-        for block, cache in zip(
-            self.layers, caches or [None] * len(self.layers), strict=True
-        ):
-            x = block(x, cache, pads)
-        return self.head(self.norm(x))
+        return self.head(self.encode(tokens, caches, pads))
 
     def new_caches(self, capacity: int) -> list[KVCache]:
         """One empty cache a layer, each for `capacity` tokens."""
         return [KVCache(capacity) for _ in self.layers]
+
+    @classmethod
+    def from_transformers(
+        cls, theirs: nn.Module, their_mtp: nn.Module | None = None
+    ) -> "Model":
+        """Build the same model from a `DeepseekV3ForCausalLM` of Transformers.
+
+        MTP modules stand apart there, in an `MtpModel`, and are taken from `their_mtp`.
+
+        Raises ConfigError for a configuration that no model of the book has.
+        """
+        config = ModelConfig.from_dict(theirs.config.to_dict())
+        depth = len(their_mtp.layers) if their_mtp else 0
+        model = cls(replace(config, num_nextn_predict_layers=depth))
+        weights = rename_weights(theirs.state_dict())
+        if their_mtp:
+            weights |= rename_mtp(their_mtp.state_dict())
+        model.to(theirs.dtype).load_state_dict(weights)
+        return model
 
 
 def cross_entropy(
