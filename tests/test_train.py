@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from r1 import checkpoint, records, train
+from r1 import checkpoint, pretrain, records, train
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ModelConfig
 from r1.evaluate import evaluate, evaluate_kinds, validate
@@ -26,7 +26,7 @@ def new_model(config=SMALL):
 
 
 def small_batch(seed, step):
-    return train.packed_batch(seed, step, rows=4, length=32)
+    return pretrain.packed_batch(seed, step, rows=4, length=32)
 
 
 def weights(model):
@@ -40,7 +40,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_tenth():
-    rates = [train.learning_rate(step, 1000, 1.0) for step in range(1001)]
+    rates = [pretrain.learning_rate(step, 1000, 1.0) for step in range(1001)]
     assert rates[0] == 1 / 50
     assert max(rates) == rates[49] == 1.0
     assert_close(rates[1000], 0.1)
@@ -48,22 +48,22 @@ def test_the_learning_rate_warms_up_and_falls_to_a_tenth():
 
 
 def test_the_loss_falls():
-    rows = list(train.pretrain(new_model(), 30, peak_lr=1e-2, batch=small_batch))
+    rows = list(pretrain.pretrain(new_model(), 30, peak_lr=1e-2, batch=small_batch))
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     straight = new_model()
-    list(train.pretrain(straight, 10, batch=small_batch))
+    list(pretrain.pretrain(straight, 10, batch=small_batch))
     first = new_model()
     optimizer = new_optimizer(first)
-    run = train.pretrain(first, 10, optimizer=optimizer, batch=small_batch)
+    run = pretrain.pretrain(first, 10, optimizer=optimizer, batch=small_batch)
     for _ in range(6):
         next(run)
     save_checkpoint(tmp_path / "a.safetensors", first, optimizer, step=6)
     second, optimizer, notes = load_checkpoint(tmp_path / "a.safetensors", True)
     assert notes == {"step": 6}
-    list(train.pretrain(second, 10, optimizer=optimizer, start=6, batch=small_batch))
+    list(pretrain.pretrain(second, 10, optimizer=optimizer, start=6, batch=small_batch))
     assert_close(weights(second), weights(straight), rtol=0, atol=0)
 
 
@@ -72,7 +72,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_update():
     torch.nn.init.constant_(model.norm.weight, torch.nan)
     before = model.embed.weight.clone()
     with pytest.raises(FloatingPointError, match="learning rate"):
-        train.train_step(model, new_optimizer(model), small_batch(0, 0), 1e-3)
+        pretrain.train_step(model, new_optimizer(model), small_batch(0, 0), 1e-3)
     assert_close(model.embed.weight, before, rtol=0, atol=0)
 
 
@@ -117,7 +117,8 @@ def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path):
 def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     command = ["pretrain", "--out", str(out), "--steps", "4", "--save-every", "2"]
-    monkeypatch.setattr(train, "evaluate", lambda model, terms: {})
+    monkeypatch.setattr(train, "evaluate", lambda model, terms, problems: {})
+    monkeypatch.setattr(train, "validate", lambda model, batches: {})
     real = train.save_checkpoint
 
     def stop_after_two(path, model, optimizer, **notes):
@@ -180,7 +181,7 @@ EXPERTS = dataclasses.replace(
 
 def train_with(balance, steps=6, model=None, start=0, optimizer=None):
     model = model or new_model(EXPERTS)
-    run = train.pretrain(
+    run = pretrain.pretrain(
         model,
         6,
         optimizer=optimizer,
@@ -192,19 +193,19 @@ def train_with(balance, steps=6, model=None, start=0, optimizer=None):
 
 
 def test_biases_move_by_their_speed_a_step_and_stand_still_at_the_end():
-    model, rows = train_with(train.Balance(0.01))
+    model, rows = train_with(pretrain.Balance(0.01))
     assert {"max_vio", "idle", "balance_loss"} <= set(rows[0])
     for router in routers(model):
         moves = (router.bias / 0.01).round().abs()
         assert_close(router.bias.abs(), 0.01 * moves)
         assert 0 < moves.max() <= 6
-    assert train.bias_speed(0, 1000, 0.01) == 0.01
-    assert train.bias_speed(965, 1000, 0.01) == 0.01
-    assert train.bias_speed(967, 1000, 0.01) == 0.0
+    assert pretrain.bias_speed(0, 1000, 0.01) == 0.01
+    assert pretrain.bias_speed(965, 1000, 0.01) == 0.01
+    assert pretrain.bias_speed(967, 1000, 0.01) == 0.0
 
 
 def test_without_balance_no_bias_moves():
-    model, _ = train_with(train.UNBALANCED)
+    model, _ = train_with(pretrain.UNBALANCED)
     assert all(router.bias.abs().max() == 0 for router in routers(model))
 
 
@@ -212,18 +213,18 @@ def test_without_balance_no_bias_moves():
 def test_a_balance_loss_reaches_the_routers_and_no_expert(kind):
     model = new_model(EXPERTS)
     model(small_batch(0, 0)[:, :-1])
-    loss = train.balance_loss(model, kind)
+    loss = pretrain.balance_loss(model, kind)
     assert loss > 1.5  # two layers, about one each
     loss.backward()
     assert all(router.weight.grad.abs().max() > 0 for router in routers(model))
     last = model.layers[-1].ffn
     assert all(p.grad is None for p in last.experts.parameters())
     with pytest.raises(ValueError, match="kind is 'batch'; use None"):
-        train.balance_loss(model, "batch")
+        pretrain.balance_loss(model, "batch")
 
 
 def test_resuming_with_experts_gives_what_one_run_gives(tmp_path):
-    balance = train.Balance(0.01, "expert", 0.01)
+    balance = pretrain.Balance(0.01, "expert", 0.01)
     straight, _ = train_with(balance)
     model, optimizer = new_model(EXPERTS), None
     optimizer = new_optimizer(model)

@@ -99,10 +99,11 @@ class ParallelMoE(nn.Module):
             )
         held = slice(rank * total // world, (rank + 1) * total // world)
         self.held = list(range(total))[held]
-        self.gate, self.shared_experts = moe.gate, moe.shared_experts
+        self.gate = moe.gate
         self.experts = Experts(len(self.held), *moe.experts.w2.shape[1:])
         state = {name: w[held] for name, w in moe.experts.state_dict().items()}
         self.experts.to(moe.experts.w1.dtype).load_state_dict(state)
+        self.shared_experts = moe.shared_experts
         self.sent: list[int] = []
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:

@@ -22,9 +22,12 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def provenance() -> str:
-    """Where a recorded run comes from, as comment lines for the head of its CSV."""
-    command = " ".join(["python -m r1.train", *sys.argv[1:]])
+def provenance(command: str | None = None) -> str:
+    """Where a recorded run comes from, as comment lines for the head of its CSV.
+
+    Without a `command` it is that of r1.train, with the options it was given.
+    """
+    command = command or " ".join(["python -m r1.train", *sys.argv[1:]])
     commit = _git("rev-parse", "--short", "HEAD") or "unknown"
     changed = "+changes" if _git("status", "--porcelain", ".") else ""
     return (
@@ -36,12 +39,12 @@ def provenance() -> str:
     )
 
 
-def write_log(path: Path, rows: list[dict]) -> None:
+def write_log(path: Path, rows: list[dict], command: str | None = None) -> None:
     """Write one row a step, with the run's provenance above the header."""
 
     def write(partial: Path) -> None:
         with partial.open("w", newline="", encoding="utf-8") as file:
-            file.write(provenance())
+            file.write(provenance(command))
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             for row in rows:

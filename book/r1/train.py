@@ -1,177 +1,32 @@
-"""Training loops, short enough to read, and the command that runs them."""
+"""The commands that train: `python -m r1.train pretrain --help`."""
 
 import argparse
-import random
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+import torch.distributed as dist
 from torch import Tensor
-from tqdm import tqdm
 
-from r1 import corpus
+from r1 import corpus, distributed
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ConfigError, ModelConfig
 from r1.evaluate import evaluate, evaluate_kinds, validate
-from r1.model import Model, cross_entropy
-from r1.moe import (
-    expert_balance_loss,
-    max_violation,
-    routers,
-    sequence_balance_loss,
-)
+from r1.model import Model
+from r1.pretrain import Balance, packed_batch, pretrain
 from r1.records import read_log, write_log
 from r1.tasks import document
-from r1.tokenizer import VOCAB_SIZE, encode
+from r1.tokenizer import VOCAB_SIZE
 
 HELD_OUT_SEED = -1  # of batches that no run is trained on
 # What a model reads: clock arithmetic, or text of several kinds.
 TEXTS = {"sums": document, "kinds": corpus.document}
 
 
-def packed_batch(
-    seed: int,
-    step: int,
-    rows: int = 32,
-    length: int = 128,
-    document: Callable[[random.Random], str] = document,
-) -> Int[Tensor, "rows {length}+1"]:
-    """One batch of pretraining text: documents end to end, cut into rows.
-
-    It depends on `seed` and `step` alone, so a run that is resumed sees what the
-    uninterrupted run would have seen. Row r's inputs are [:-1], its targets [1:].
-    """
-    rng = random.Random(f"{seed}/{step}")
-    ids: list[int] = []
-    while len(ids) < rows * (length + 1):
-        ids += encode(document(rng))
-    return torch.tensor(ids[: rows * (length + 1)]).view(rows, length + 1)
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 50) -> float:
-    r"""Linear warm-up to `peak`, then a cosine down to a tenth of it."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    cosine = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * share)).item())
-    return peak * (0.1 + 0.9 * cosine)
-
-
-class Balance(NamedTuple):
-    """How the load of experts is balanced while training.
-
-    `bias_speed` is gamma of the routing biases; `loss` is None, "expert" or
-    "sequence", a balance loss that enters with the factor `alpha`.
-    """
-
-    bias_speed: float = 0.0
-    loss: str | None = None
-    alpha: float = 0.0
-
-
-UNBALANCED = Balance()
-
-
-def balance_loss(model: Model, kind: str | None) -> Tensor:
-    """The balance loss of the last forward pass, summed over layers; without alpha.
-
-    Raises ValueError for a kind that is not None, "expert" or "sequence".
-    """
-    if kind not in (None, "expert", "sequence"):
-        raise ValueError(f"kind is {kind!r}; use None, 'expert' or 'sequence'")
-    losses = [torch.zeros(())]
-    for router in routers(model) if kind else []:
-        if kind == "expert":
-            losses.append(expert_balance_loss(router.scores, router.indices))
-        else:  # equation 18 counts the largest scores, without the bias
-            k = router.indices.shape[-1]
-            largest = router.scores.topk(k).indices
-            losses.append(sequence_balance_loss(router.scores, largest))
-    return sum(losses)
-
-
-def bias_speed(step: int, steps: int, peak: float) -> float:
-    """Gamma of the routing biases: `peak`, then 0 for the last 0.5 parts in 14.8.
-
-    Source: DeepSeek-V3, section 4.2 (14.3T tokens, then 500B).
-    """
-    return peak if step < steps * 14.3 / 14.8 else 0.0
-
-
-def train_step(
-    model: Model,
-    optimizer: torch.optim.Optimizer,
-    batch: Tensor,
-    lr: float,
-    balance: Balance = UNBALANCED,
-) -> dict[str, float]:
-    """One update on one batch; returns the loss and the gradient's norm.
-
-    With experts, also the balance loss before alpha, and averaged over layers, MaxVio
-    of the batch and the number of idle experts; biases are updated after weights.
-
-    Raises FloatingPointError when the loss is not finite, before any update.
-    """
-    loss = cross_entropy(model(batch[:, :-1]), batch[:, 1:])
-    if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss.item()}; lower the learning rate (now {lr:.2g})"
-        )
-    price = balance_loss(model, balance.loss)
-    optimizer.zero_grad()
-    (loss + balance.alpha * price).backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
-    metrics = {"loss": loss.item(), "grad_norm": norm.item()}
-    if gates := routers(model):
-        loads = [
-            gate.take_load() if gate.bias is None else gate.update_bias(balance[0])
-            for gate in gates
-        ]
-        metrics["balance_loss"] = price.item()
-        load = torch.stack(loads)
-        metrics["max_vio"] = max_violation(load).mean().item()
-        metrics["idle"] = (load == 0).sum().item() / len(gates)
-    return metrics
-
-
-def pretrain(
-    model: Model,
-    steps: int,
-    seed: int = 0,
-    peak_lr: float = 3e-3,
-    optimizer: torch.optim.Optimizer | None = None,
-    start: int = 0,
-    batch: Callable[[int, int], Tensor] = packed_batch,
-    balance: Balance = UNBALANCED,
-) -> Iterator[dict[str, float]]:
-    """Train `model` from step `start` to `steps`; yields a dict a step.
-
-    The progress bar shows on a terminal and nowhere else.
-    """
-    optimizer = optimizer or new_optimizer(model)
-    bar = range(start, steps)
-    if sys.stderr.isatty():
-        bar = tqdm(bar, initial=start, total=steps, unit="step")
-    model.train()
-    for step in bar:
-        lr = learning_rate(step, steps, peak_lr)
-        speed = bias_speed(step, steps, balance.bias_speed)
-        metrics = train_step(
-            model, optimizer, batch(seed, step), lr, balance._replace(bias_speed=speed)
-        )
-        yield {"step": step, **metrics, "lr": lr}
-
-
 def _read_config(name: str) -> ModelConfig:
     """A preset by its name, or a configuration file by its path."""
-    if name in ("dense",):
+    if name in ("dense", "tiny"):
         return getattr(ModelConfig, name)(VOCAB_SIZE)
     try:
         return ModelConfig.from_json(name)
@@ -199,13 +54,23 @@ def _resume(args: argparse.Namespace, out: Path, wanted: dict) -> tuple:
 
 def run_pretrain(args: argparse.Namespace) -> None:
     """Run `pretrain` from the command line, with checkpoints and a log."""
-    out = args.out.with_suffix(".safetensors")
+    rank, out = distributed.start(), args.out.with_suffix(".safetensors")
+    if args.balance_loss == "expert" and dist.is_initialized():
+        raise SystemExit(
+            "--balance-loss expert is of a whole batch, which several processes do not "
+            "have; use sequence"
+        )
+    if args.parallel == "experts" and not dist.is_initialized():
+        raise SystemExit("--parallel experts needs several processes; start torchrun")
     if args.save_every % args.log_every:
         raise SystemExit("--save-every must be a multiple of --log-every")
     wanted = {
         name: getattr(args, name)
         for name in ("seed", "steps", "lr", "text", "rows", "bias_speed")
     } | {"balance_loss": args.balance_loss, "alpha": args.alpha}
+    wanted["mtp_weight"] = args.mtp_weight
+    if args.threads:
+        torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     if args.resume:
         model, optimizer, start, rows = _resume(args, out, wanted)
@@ -215,10 +80,20 @@ def run_pretrain(args: argparse.Namespace) -> None:
         model, start, rows = Model(_read_config(args.config)), 0, []
         optimizer = new_optimizer(model)
     balance = Balance(args.bias_speed, args.balance_loss, args.alpha)
+    if args.parallel == "experts":
+        optimizer = distributed.share_experts(model, optimizer)
     batch = partial(packed_batch, rows=args.rows, document=TEXTS[args.text])
     window = []
     for row in pretrain(
-        model, args.steps, args.seed, args.lr, optimizer, start, batch, balance
+        model,
+        args.steps,
+        args.seed,
+        args.lr,
+        optimizer,
+        start,
+        batch,
+        balance,
+        args.mtp_weight,
     ):
         window.append(row)
         done, last = row["step"] + 1, row["step"] + 1 == args.steps
@@ -227,20 +102,29 @@ def run_pretrain(args: argparse.Namespace) -> None:
             rows.append(means | {"step": row["step"]})
             window = []
         if (args.save_every and done % args.save_every == 0) or last:
-            write_log(out.with_suffix(".csv"), rows)
-            if args.save_every:
-                state = None if last else optimizer
-                save_checkpoint(out, model, state, step=done, **wanted)
+            whole, state = distributed.gather(model, optimizer)
+            if rank == 0:
+                write_log(out.with_suffix(".csv"), rows)
+            if rank == 0 and args.save_every:
+                state = None if last else state
+                save_checkpoint(out, whole, state, step=done, **wanted)
+    distributed.stop()
+    if rank == 0:
+        report(whole.cpu(), out, args, batch)
+
+
+def report(
+    model: Model, out: Path, args: argparse.Namespace, batch: Callable[..., Tensor]
+) -> None:
+    """Measure a trained model on what it has not seen, and write the numbers down."""
     if args.text == "kinds":
-        kinds = evaluate_kinds(model)
-        write_log(out.with_name(out.stem + "_kinds.csv"), kinds)
-        scores = validate(model, (batch(HELD_OUT_SEED, step) for step in range(16)))
-        write_log(out.with_name(out.stem + "_valid.csv"), [scores])
-        print(out.stem, {k: round(v, 3) for k, v in scores.items()})
-        return
-    for terms in (3, 4, 5):
-        scores = evaluate(model, terms)
-        print(terms, "terms:", {k: round(v, 3) for k, v in scores.items()})
+        write_log(out.with_name(f"{out.stem}_kinds.csv"), evaluate_kinds(model))
+    else:
+        terms = [{"terms": n, **evaluate(model, n, args.problems)} for n in (3, 4, 5)]
+        write_log(out.with_name(f"{out.stem}_terms.csv"), terms)
+    scores = validate(model, (batch(HELD_OUT_SEED, step) for step in range(16)))
+    write_log(out.with_name(f"{out.stem}_valid.csv"), [scores])
+    print(out.stem, {name: round(score, 3) for name, score in scores.items()})
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -249,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("pretrain", help="train a base model on documents")
     command.add_argument("--out", type=Path, required=True, help="checkpoint to write")
-    command.add_argument("--config", default="dense", help="dense, or a JSON file")
+    command.add_argument("--config", default="dense", help="dense, tiny or a file")
     command.add_argument("--text", choices=list(TEXTS), default="sums")
     command.add_argument("--rows", type=int, default=32, help="of 128 tokens a batch")
     command.add_argument("--seed", type=int, default=0)
@@ -258,6 +142,19 @@ def main(argv: list[str] | None = None) -> None:
     command.add_argument("--bias-speed", type=float, default=0.0, help="gamma")
     command.add_argument("--balance-loss", choices=["expert", "sequence"])
     command.add_argument("--alpha", type=float, default=0.0, help="its factor")
+    command.add_argument(
+        "--mtp-weight", type=float, default=0.3, help="lambda of the MTP loss"
+    )
+    command.add_argument(
+        "--parallel",
+        choices=["data", "experts"],
+        default="data",
+        help="what torchrun's processes share out: rows only, or experts as well",
+    )
+    command.add_argument(
+        "--problems", type=int, default=512, help="to answer at the end, of each length"
+    )
+    command.add_argument("--threads", type=int, help="of the CPU; default: torch's")
     command.add_argument("--log-every", type=int, default=1, help="steps a row")
     command.add_argument(
         "--save-every", type=int, default=500, help="steps; 0: the log and no weights"
