@@ -12,8 +12,6 @@ from torch.testing import assert_close
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 from transformers.generation.streamers import BaseStreamer
 
-from r1.config import ModelConfig
-from r1.formats import rename_weights
 from r1.generate import pick
 from r1.model import Model
 
@@ -22,18 +20,6 @@ BATCHES, PROMPT, NEW, TURNS = (1, 8, 32), 512, 33, 3
 
 def models():
     """Ours and theirs: four layers, 16 heads, V3's proportions, the same weights."""
-    config = ModelConfig(
-        vocab_size=512,
-        dim=512,
-        inter_dim=1024,
-        n_layers=4,
-        n_heads=16,
-        qk_nope_head_dim=32,
-        qk_rope_head_dim=16,
-        v_head_dim=32,
-        kv_lora_rank=128,
-        max_seq_len=1024,
-    )
     theirs = DeepseekV3ForCausalLM(
         DeepseekV3Config(
             vocab_size=512,
@@ -54,8 +40,7 @@ def models():
             eos_token_id=None,
         )
     ).eval()
-    ours = Model(config).eval()
-    ours.load_state_dict(rename_weights(theirs.state_dict()))
+    ours = Model.from_transformers(theirs).eval()
     return ours, theirs
 
 
