@@ -1,14 +1,18 @@
 """Sampling: one row does not disturb another, and the draw is the right one."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
+from r1.checkpoint import load_checkpoint
 from r1.config import ModelConfig
 from r1.generate import left_pad, pick, sample
 from r1.model import Model
 from r1.tokenizer import EOS_ID, encode
 
+DATA = Path(__file__).parent.parent / "book/data"
 PROMPTS = [encode("<bos>7*3+5="), encode("<bos>2+2*9-4*3=")]
 
 
@@ -31,6 +35,19 @@ def test_a_prompt_answers_alike_alone_and_in_company(model):
     together = sample(model, PROMPTS, max_new_tokens=12, temperature=0.0)
     alone = [sample(model, [p], max_new_tokens=12, temperature=0.0)[0] for p in PROMPTS]
     assert together == alone
+
+
+@pytest.mark.parametrize("name", ["small_world/dense_seed0", "base/base_seed0"])
+def test_rows_go_on_alone_when_half_of_them_have_ended(name):
+    model, _, _ = load_checkpoint(DATA / f"{name}.safetensors")
+    model = model.double().eval()
+    thought = encode("<bos>7*3+5=<think>")
+    bare = encode("<bos>2+2*9-4*3=<answer>")
+    prompts = [bare, thought, bare, encode("<bos>9-4="), *[bare] * 4]
+    together = sample(model, prompts, max_new_tokens=40, temperature=0.0)
+    alone = [sample(model, [p], 40, temperature=0.0)[0] for p in prompts]
+    assert together == alone
+    assert len({len(text) for text in together}) > 1
 
 
 def test_the_same_generator_draws_the_same_text(model):

@@ -22,6 +22,7 @@ from r1.moe import (
     MoE,
     Router,
     count_load,
+    dense_experts,
     expert_balance_loss,
     grouped_experts,
     max_violation,
@@ -77,26 +78,27 @@ def token_by_token(layer, x):
 # the same thing
 
 
+@pytest.mark.parametrize("few", [0, 64], ids=["grouped", "dense"])
 @pytest.mark.parametrize("shared", [0, 1, 2])
-def test_grouped_experts_equal_the_loop_over_tokens_forward_and_backward(shared):
+def test_experts_equal_the_loop_over_tokens_forward_and_backward(shared, few):
     layer, x = new_layer(changed(n_shared_experts=shared)), tokens()
-    naive, grouped = token_by_token(layer, x), layer(x)
-    assert_close(grouped, naive)
+    layer.experts.FEW = few
+    naive, fast = token_by_token(layer, x), layer(x)
+    assert_close(fast, naive)
     wanted = [x, *layer.parameters()]
-    ours = torch.autograd.grad(grouped.pow(2).sum(), wanted)
+    ours = torch.autograd.grad(fast.pow(2).sum(), wanted)
     theirs = torch.autograd.grad(naive.pow(2).sum(), wanted)
     assert_close(ours, theirs)
 
 
-def test_gradients_are_those_of_finite_differences():
+@pytest.mark.parametrize("compute", [grouped_experts, dense_experts])
+def test_gradients_are_those_of_finite_differences(compute):
     layer = new_layer(changed(dim=4, moe_inter_dim=3, n_routed_experts=4))
     w = layer.experts
     x = tokens(5, 4)
     weights, indices = (t.detach() for t in layer.gate(x))
     inputs = (x, weights.requires_grad_(), w.w1, w.w2, w.w3)
-    assert torch.autograd.gradcheck(
-        lambda x, g, *w: grouped_experts(x, g, indices, *w), inputs
-    )
+    assert torch.autograd.gradcheck(lambda x, g, *w: compute(x, g, indices, *w), inputs)
 
 
 def test_gradients_of_the_weights_are_those_of_finite_differences():

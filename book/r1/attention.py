@@ -88,6 +88,39 @@ def causal_mask(
     return past & ((key >= pads[:, None, None, None]) | (key == query))
 
 
+def attend(
+    q: Float[Tensor, "b s h d"],
+    k: Float[Tensor, "b t kv_heads d"],
+    v: Float[Tensor, "b t kv_heads v"],
+    pads: Int[Tensor, " b"] | None,
+    scale: float,
+    grouped: bool = False,
+) -> Float[Tensor, "b s h v"]:
+    """Mix the values of the past by torch's kernel; the last `s` of `t` ask.
+
+    Without padding the kernel needs no mask: it leaves out the future where all ask,
+    and a single token sees everything. It is fast where keys and values have one width,
+    so the narrower get features of 0, which change no score and are cut off again.
+    """
+    length, start = q.shape[1], k.shape[1] - q.shape[1]
+    causal = pads is None and start == 0
+    everything = pads is None and length == 1
+    mask = None if causal or everything else causal_mask(length, start, pads)
+    narrow, wide = v.shape[-1], max(q.shape[-1], v.shape[-1])
+    q, k, v = (
+        y if y.shape[-1] == wide else F.pad(y, (0, wide - y.shape[-1]))
+        for y in (q, k, v)
+    )
+    out = F.scaled_dot_product_attention(
+        *(y.transpose(1, 2) for y in (q, k, v)),  # (b, h, s, d)
+        attn_mask=mask,
+        is_causal=causal,
+        scale=scale,
+        enable_gqa=grouped,
+    )
+    return out.transpose(1, 2)[..., :narrow]
+
+
 class Attention(nn.Module):
     """What both kinds of attention share: angles, and how a layer is called.
 
@@ -150,16 +183,8 @@ class MultiHeadAttention(Attention):
         v = self.wv(x).unflatten(-1, (self.config.n_kv_heads, -1))
         if cache is not None:
             k, v = cache.append(k, v)
-        length, start = x.shape[1], k.shape[1] - x.shape[1]
-        plain = start == 0 and pads is None
-        out = F.scaled_dot_product_attention(
-            *(y.transpose(1, 2) for y in (q, k, v)),  # (b, h, s, d)
-            attn_mask=None if plain else causal_mask(length, start, pads),
-            is_causal=plain,
-            scale=softmax_scale(self.config),
-            enable_gqa=self.config.n_kv_heads < self.config.n_heads,
-        )
-        return out.transpose(1, 2)
+        grouped = self.config.n_kv_heads < self.config.n_heads
+        return attend(q, k, v, pads, softmax_scale(self.config), grouped)
 
     def _turn(self, x: Tensor, angles: Tensor) -> Tensor:
         nope = self.config.qk_nope_head_dim
@@ -222,12 +247,9 @@ class LatentAttention(Attention):
         past = self._latent(x, angles)
         if cache is not None:
             (past,) = cache.append(past)
-        length, start = x.shape[1], past.shape[1] - x.shape[1]
-        mask = causal_mask(length, start, pads)
-        decoding = self.impl == "auto" and start > 0 and length == 1
+        decoding = self.impl == "auto" and past.shape[1] > x.shape[1] == 1
         absorb = self.impl == "absorbed" or decoding
-        attend = self._absorbed if absorb else self._naive
-        return attend(q_nope, q_rope, past, mask)
+        return (self._absorbed if absorb else self._naive)(q_nope, q_rope, past, pads)
 
     def _queries(self, x: Tensor) -> Tensor:
         if self.config.q_lora_rank:
@@ -249,7 +271,7 @@ class LatentAttention(Attention):
         q_nope: Float[Tensor, "b s h n"],
         q_rope: Float[Tensor, "b s h r"],
         past: Float[Tensor, "b t latent"],
-        mask: Bool[Tensor, "_ 1 s t"],
+        pads: Int[Tensor, " b"] | None,
     ) -> Float[Tensor, "b s h d"]:
         latent, k_rope = self._split(past)
         heads, d_h = self.config.n_heads, self.config.qk_nope_head_dim
@@ -257,29 +279,25 @@ class LatentAttention(Attention):
         k_rope = k_rope[:, :, None].expand(-1, -1, heads, -1)
         q = torch.cat([q_nope, q_rope], dim=-1)
         k = torch.cat([kv[..., :d_h], k_rope], dim=-1)
-        out = F.scaled_dot_product_attention(
-            *(y.transpose(1, 2) for y in (q, k, kv[..., d_h:])),  # (b, h, s, d)
-            attn_mask=mask,
-            scale=softmax_scale(self.config),
-        )
-        return out.transpose(1, 2)
+        return attend(q, k, kv[..., d_h:], pads, softmax_scale(self.config))
 
     def _absorbed(
         self,
         q_nope: Float[Tensor, "b s h n"],
         q_rope: Float[Tensor, "b s h r"],
         past: Float[Tensor, "b t latent"],
-        mask: Bool[Tensor, "_ 1 s t"],
+        pads: Int[Tensor, " b"] | None,
     ) -> Float[Tensor, "b s h d"]:
-        latent, k_rope = self._split(past)
-        up = self.wkv_b.weight.unflatten(0, (self.config.n_heads, -1))
-        w_uk, w_uv = up.split(
+        heads, d_c = self.config.n_heads, self.config.kv_lora_rank
+        w_uk, w_uv = self.wkv_b.weight.unflatten(0, (heads, -1)).split(
             [self.config.qk_nope_head_dim, self.config.v_head_dim], dim=1
         )
         q_latent = torch.einsum("bshd,hdc->bshc", q_nope, w_uk)
-        scores = torch.einsum("bshc,btc->bsht", q_latent, latent)
-        scores = scores + torch.einsum("bshr,btr->bsht", q_rope, k_rope)
-        scores = scores * softmax_scale(self.config)
-        weights = scores.masked_fill(~mask.transpose(1, 2), -torch.inf).softmax(-1)
-        mixed = torch.einsum("bsht,btc->bshc", weights, latent)
+        q = torch.cat([q_latent, q_rope], dim=-1) * softmax_scale(self.config)
+        scores = torch.einsum("bshc,btc->bsht", q, past)
+        length, start = q.shape[1], past.shape[1] - q.shape[1]
+        if length > 1 or pads is not None:
+            mask = causal_mask(length, start, pads).transpose(1, 2)
+            scores = scores.masked_fill(~mask, -torch.inf)
+        mixed = torch.einsum("bsht,btc->bshc", scores.softmax(-1), past[..., :d_c])
         return torch.einsum("bshc,hdc->bshd", mixed, w_uv)

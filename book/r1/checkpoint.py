@@ -78,7 +78,7 @@ def load_checkpoint(
         raise ValueError(f"{path.name} is not a safetensors file: {error}") from error
     if "config" not in metadata:
         raise ValueError(f"{path.name} holds no configuration; it is no checkpoint")
-    model = Model(ModelConfig(**json.loads(metadata["config"])))
+    model = Model(ModelConfig.from_dict(json.loads(metadata["config"]), path.name))
     weights = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
     if model.config.tie_word_embeddings:
         weights["head.weight"] = weights["embed.weight"]

@@ -66,17 +66,25 @@ def sample(
     """Continue every prompt until it ends or has `max_new_tokens` more.
 
     Returns the new tokens of each prompt, the end token included where it came.
-    All rows advance together through one cache a layer; `generator` fixes the draw.
+    All rows advance together through one cache a layer; once half of them have ended,
+    the others go on alone. `generator` fixes the draw.
     """
     tokens, pads = left_pad(prompts)
+    pads = pads if pads.any() else None
     caches = model.new_caches(tokens.shape[1] + max_new_tokens)
-    ended = torch.zeros(len(prompts), dtype=torch.bool)
-    new: list[Tensor] = []
-    while len(new) < max_new_tokens and not ended.all():
-        logits = model(tokens, caches, pads)[:, -1]
-        chosen = pick(logits, temperature, generator)
-        new.append(torch.where(ended, PAD_ID, chosen))
+    new = torch.full((len(prompts), max_new_tokens), PAD_ID)
+    rows, ended = torch.arange(len(prompts)), torch.zeros(len(prompts)).bool()
+    for step in range(max_new_tokens):
+        chosen = pick(model(tokens, caches, pads)[:, -1], temperature, generator)
+        new[rows, step] = torch.where(ended, PAD_ID, chosen)
         ended |= chosen == EOS_ID
-        tokens = new[-1][:, None]
-    rows = torch.stack(new, dim=1).tolist() if new else [[] for _ in prompts]
-    return [row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in rows]
+        if 2 * ended.sum() >= len(ended):
+            going = ~ended
+            if not going.any():
+                break
+            rows, ended, chosen = rows[going], ended[going], chosen[going]
+            caches = [cache[going] for cache in caches]
+            pads = None if pads is None else pads[going]
+        tokens = chosen[:, None]
+    texts = new.tolist()
+    return [row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in texts]

@@ -140,9 +140,11 @@ def apply_rotary(
     r"""Turn each pair of neighboring features by its position's angle.
 
     $(x_{2i}, x_{2i+1}) \mapsto (x_{2i}\cos\phi - x_{2i+1}\sin\phi,\;
-    x_{2i}\sin\phi + x_{2i+1}\cos\phi)$. Pairs are interleaved, as in DeepSeek's code.
+    x_{2i}\sin\phi + x_{2i+1}\cos\phi)$, which is $(x_{2i} + \mathrm i x_{2i+1})\,
+    e^{\mathrm i\phi}$ in complex numbers. Pairs are interleaved, as in DeepSeek's code.
     """
-    cos, sin = (f(angles).to(x.dtype)[:, None, :] for f in (torch.cos, torch.sin))
-    even, odd = x[..., 0::2], x[..., 1::2]
-    turned = even * cos - odd * sin, even * sin + odd * cos
-    return torch.stack(turned, dim=-1).flatten(-2)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)).contiguous())
+    turn = torch.polar(torch.ones_like(angles), angles).to(pairs.dtype)
+    turned = pairs * turn[:, None, :]
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
