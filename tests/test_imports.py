@@ -22,7 +22,17 @@ ORDER = [
     ),
     *("mtp", "model", "parallel", "tokenizer", "tasks", "corpus", "rewards"),
     *("generate", "drafting", "checkpoint", "distributed", "records", "evaluate"),
-    *("pretrain", "grpo", "train", "plotting", "timing"),
+    *(
+        "pretrain",
+        "grpo",
+        "ppo",
+        "rollout",
+        "rl",
+        "rl_command",
+        "train",
+        "plotting",
+        "timing",
+    ),
 ]
 WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
 WITHOUT_TORCH += ["corpus", "rewards"]

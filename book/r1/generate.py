@@ -62,29 +62,41 @@ def sample(
     max_new_tokens: int = 64,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
+    copies: int = 1,
 ) -> list[list[int]]:
     """Continue every prompt until it ends or has `max_new_tokens` more.
 
-    Returns the new tokens of each prompt, the end token included where it came.
-    All rows advance together through one cache a layer; once half of them have ended,
-    the others go on alone. `generator` fixes the draw.
+    Returns the new tokens of each prompt, the end token included where it came; with
+    several `copies`, that many continuations of each prompt one after the other, for
+    which a prompt is read once. All rows advance together through one cache a layer;
+    once half of them have ended, the others go on alone. `generator` fixes the draw.
+
+    Raises ValueError for fewer than one new token or copy.
     """
+    if max_new_tokens < 1 or copies < 1:
+        raise ValueError(
+            f"{max_new_tokens} new tokens, {copies} copies: both must be at least 1"
+        )
     tokens, pads = left_pad(prompts)
-    pads = pads if pads.any() else None
     caches = model.new_caches(tokens.shape[1] + max_new_tokens)
-    new = torch.full((len(prompts), max_new_tokens), PAD_ID)
-    rows, ended = torch.arange(len(prompts)), torch.zeros(len(prompts)).bool()
+    pads = pads if pads.any() else None
+    logits = model(tokens, caches, pads)[:, -1]
+    going = torch.arange(len(prompts)).repeat_interleave(copies)
+    new = torch.full((len(going), max_new_tokens), PAD_ID)
+    rows, ended = torch.arange(len(going)), torch.zeros(len(going)).bool()
     for step in range(max_new_tokens):
-        chosen = pick(model(tokens, caches, pads)[:, -1], temperature, generator)
-        new[rows, step] = torch.where(ended, PAD_ID, chosen)
-        ended |= chosen == EOS_ID
-        if 2 * ended.sum() >= len(ended):
-            going = ~ended
-            if not going.any():
-                break
-            rows, ended, chosen = rows[going], ended[going], chosen[going]
+        if len(going) != len(logits):  # copies of the prompts, or half have ended
             caches = [cache[going] for cache in caches]
             pads = None if pads is None else pads[going]
-        tokens = chosen[:, None]
+            logits = logits[going]
+        chosen = pick(logits, temperature, generator)
+        new[rows, step] = torch.where(ended, PAD_ID, chosen)
+        ended = ended | (chosen == EOS_ID)
+        if ended.all() or step + 1 == max_new_tokens:
+            break
+        logits = model(chosen[:, None], caches, pads)[:, -1]
+        if 2 * ended.sum() >= len(ended):
+            going = (~ended).nonzero()[:, 0]
+            rows, ended = rows[going], ended[going]
     texts = new.tolist()
     return [row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in texts]

@@ -60,3 +60,23 @@ def read_log(path: Path | str) -> dict[str, list[float]]:
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     return {key: [float(row[key]) for row in rows] for key in rows[0]}
+
+
+def read_rows(path: Path, before: int) -> list[dict[str, float]]:
+    """The rows of a log up to a step, to be written again by a run that goes on."""
+    log = read_log(path)
+    rows = (dict(zip(log, row, strict=True)) for row in zip(*log.values(), strict=True))
+    return [row | {"step": int(row["step"])} for row in rows if row["step"] < before]
+
+
+def check_notes(name: str, notes: dict, wanted: dict) -> None:
+    """Refuse to go on from a checkpoint that was made with other options.
+
+    Raises SystemExit with the first option that differs.
+    """
+    for option, value in wanted.items():
+        if notes.get(option) != value:
+            raise SystemExit(
+                f"{name} was made with {option}={notes.get(option)}, not {value}; "
+                "resume with the same options"
+            )

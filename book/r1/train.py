@@ -9,13 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from r1 import corpus, distributed
+from r1 import corpus, distributed, rl_command
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ConfigError, ModelConfig
 from r1.evaluate import evaluate, evaluate_kinds, validate
 from r1.model import Model
 from r1.pretrain import Balance, packed_batch, pretrain
-from r1.records import read_log, write_log
+from r1.records import check_notes, read_rows, write_log
 from r1.tasks import document
 from r1.tokenizer import VOCAB_SIZE
 
@@ -38,17 +38,10 @@ def _resume(args: argparse.Namespace, out: Path, wanted: dict) -> tuple:
     """Model, optimizer, next step and rows so far, of a run that was cut off."""
     model, optimizer, notes = load_checkpoint(out, optimizer_too=True)
     start = notes["step"]
-    for name, value in wanted.items():
-        if notes.get(name) != value:
-            raise SystemExit(
-                f"{out.name} was made with {name}={notes.get(name)}, not {value}; "
-                "resume with the same options"
-            )
+    check_notes(out.name, notes, wanted)
     if start >= args.steps:
         raise SystemExit(f"{out.name} is finished: {start} of {args.steps} steps")
-    log = read_log(out.with_suffix(".csv"))
-    rows = [dict(zip(log, row, strict=True)) for row in zip(*log.values(), strict=True)]
-    rows = [row | {"step": int(row["step"])} for row in rows if row["step"] < start]
+    rows = read_rows(out.with_suffix(".csv"), start)
     return model, optimizer, start, rows
 
 
@@ -162,6 +155,7 @@ def main(argv: list[str] | None = None) -> None:
     command.add_argument("--resume", action="store_true", help="go on from --out")
     command.add_argument("--force", action="store_true", help="overwrite --out")
     command.set_defaults(run=run_pretrain)
+    rl_command.add_to(commands)
     args = parser.parse_args(argv)
     args.run(args)
 
