@@ -2,9 +2,11 @@
 
 import itertools
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from r1.config import ModelConfig
@@ -17,7 +19,7 @@ from r1.drafting import (
 )
 from r1.generate import distribution, draw, sample
 from r1.model import Model
-from r1.tokenizer import encode
+from r1.tokenizer import EOS_ID, encode
 
 CONFIG = replace(
     ModelConfig.tiny(),
@@ -205,8 +207,8 @@ def test_after_every_rejection_the_drafter_is_where_a_new_one_would_be(depth):
     for step in range(6):
         with torch.no_grad():
             hidden = model.encode(torch.tensor([text[:-1]]))
-            q = veteran.draft(text, hidden[:, done:], seeded(step))
-            same = MTPDrafter(model).draft(text, hidden, seeded(step))
+            q = veteran.draft(text, hidden[:, done:], seeded(step), depth)
+            same = MTPDrafter(model).draft(text, hidden, seeded(step), depth)
         assert q[0].tolist() == same[0].tolist()
         assert_close(q[1], same[1])
         done = len(text) - 1
@@ -222,12 +224,71 @@ def test_one_module_keeps_nothing_that_would_have_to_be_forgotten():
 
 def test_lookup_repeats_what_followed_before_and_is_silent_else():
     drafter, nothing = LookupDrafter(32, count=2, ngram=2), torch.zeros(1, 1, 4)
-    drafts, q = drafter.draft([5, 6, 7, 8, 9, 5, 6], nothing, distribution)
+    drafts, q = drafter.draft([5, 6, 7, 8, 9, 5, 6], nothing, distribution, 2)
     assert drafts.tolist() == [[7, 8]]
     assert q.argmax(-1).tolist() == [[7, 8]]
-    drafts, q = drafter.draft([5, 6, 7, 8], nothing, distribution)
+    drafts, q = drafter.draft([5, 6, 7, 8], nothing, distribution, 2)
     assert drafts.shape == (1, 0)
     assert q.shape == (1, 0, 32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_drafts_end_where_the_context_ends(name):
+    model = new_model(2)
+    model.config = replace(model.config, max_seq_len=len(PROMPT) + 9)
+    for layer in [*model.layers, *(module.block for module in model.mtp)]:
+        layer.attn.angles = layer.attn.angles[: len(PROMPT) + 9]
+    for new in range(1, 10):
+        drafter = drafters(model)[name]
+        done = sample_with_drafts(model, PROMPT, drafter, new, 0.0)
+        assert done.tokens == sample(model, [PROMPT], new, temperature=0.0)[0]
+
+
+@pytest.mark.parametrize("new", [7, 8, 9, 10])
+def test_only_what_is_in_the_text_counts_as_kept(new):
+    model = new_model()
+    done = sample_with_drafts(model, PROMPT, ModelDrafter(model, 3), new, 0.0)
+    assert len(done.tokens) == new
+    assert done.kept + done.passes == new - 1
+    assert done.kept == done.judged == done.guessed
+    assert done.per_pass == (new - 1) / done.passes
+
+
+def test_drafts_behind_the_end_are_not_counted():
+    class Ends:
+        count = 3
+
+        def draft(self, text, hidden, choose, most):
+            drafts = torch.full((1, most), EOS_ID)
+            return drafts, F.one_hot(drafts, 32).double()
+
+    model, text = new_model(), list(PROMPT)
+    with torch.no_grad():
+        first = sample(model, [text], 1, temperature=0.0)[0]
+        before, after = model.encode(torch.tensor([text + first]))[0, -2:]
+        model.head.weight[EOS_ID] = 9 * (after - before)
+    done = sample_with_drafts(model, text, Ends(), 20, 0.0)
+    assert done.tokens == [*first, EOS_ID]
+    assert (done.guessed, done.judged, done.kept, done.passes) == (3, 1, 1, 1)
+    assert done.per_pass == 1
+
+
+def test_a_draft_in_bf16_is_kept_as_often_as_it_should_be():
+    n = 100_000
+    p = torch.tensor([[0.001, 0.999]]).bfloat16().expand(n, 2, 2)
+    q = torch.tensor([[1.0, 0.0]]).bfloat16().expand(n, 1, 2)
+    drafts = torch.zeros(n, 1, dtype=torch.int64)
+    kept, _ = accept(drafts, q, p, torch.Generator().manual_seed(0))
+    assert 70 < kept.sum() < 130
+
+
+def test_equal_but_for_rounding_leaves_something_to_draw():
+    p = torch.tensor([[[0.9999999, 0.0], [1.0, 0.0]]])
+    q, drafts = torch.tensor([[[1.0, 0.0]]]), torch.zeros(1, 1, dtype=torch.int64)
+    with mock.patch("torch.rand", return_value=torch.tensor([[0.99999994]])):
+        kept, behind = accept(drafts, q, p)
+    assert kept.tolist() == [0]
+    assert behind.tolist() == [0]
 
 
 def test_errors_name_the_value_and_the_remedy():

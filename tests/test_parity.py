@@ -204,6 +204,51 @@ def test_what_transformers_cannot_be_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+REFUSED = {
+    "hidden_act": {"hidden_act": "gelu"},
+    "rope_interleave": {"rope_interleave": False},
+    "rope_type": {"rope_parameters": {"rope_type": "linear", "factor": 4.0}},
+    "mscale_all_dim": {
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 64,
+        }
+    },
+    "max_position_embeddings": {
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+            "original_max_position_embeddings": 256,
+        }
+    },
+    "rms_norm_eps": {"rms_norm_eps": 1e-2},
+}
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_what_would_be_computed_differently_is_refused(field):
+    fields = to_hugging_face(BASE) | REFUSED[field]
+    if "rope_parameters" in REFUSED[field]:
+        fields["rope_parameters"] = fields["rope_parameters"] | {"rope_theta": 10000.0}
+        fields.pop("rope_scaling", None)
+    theirs = DeepseekV3ForCausalLM(DeepseekV3Config(**fields))
+    with pytest.raises(ConfigError, match=field):
+        Model.from_transformers(theirs)
+
+
+@pytest.mark.parametrize("config", [ModelConfig.tiny()])
+def test_a_routing_bias_keeps_its_digits_in_a_model_of_half_precision(config):
+    model = Model(config)
+    for router in routers(model):
+        torch.nn.init.constant_(router.bias, 0.001)
+    for changed in (model.bfloat16(), model.double()):
+        for router in routers(changed):
+            assert_close(router.bias.float(), torch.full((8,), 0.001))
+
+
 def test_the_trained_model_writes_the_same_text_in_transformers(tmp_path):
     model, _, _ = load_checkpoint(DATA / "base/base_seed0.safetensors")
     model.eval()

@@ -134,6 +134,8 @@ def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
         train.main(command)
     with pytest.raises(SystemExit, match="made with seed=0, not 1"):
         train.main([*command, "--resume", "--seed", "1"])
+    with pytest.raises(SystemExit, match="another configuration than --config tiny"):
+        train.main([*command, "--resume", "--config", "tiny"])
     train.main([*command, "--resume"])
     with pytest.raises(SystemExit, match="is finished"):
         train.main([*command, "--resume"])

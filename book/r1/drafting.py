@@ -29,13 +29,16 @@ def accept(
 
     Source: Leviathan et al., 2023, algorithm 1.
     """
+    p, q = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (p, q))
     uniform = torch.rand(drafts.shape, generator=generator, dtype=p.dtype)
     p_draft, q_draft = (x.gather(-1, drafts[..., None])[..., 0] for x in (p[:, :-1], q))
     kept = (uniform * q_draft < p_draft).long().cumprod(1).sum(1)
     rows = torch.arange(len(p))
     nothing = torch.zeros_like(p[:, :1])
     rest = p[rows, kept] - torch.cat([q, nothing], dim=1)[rows, kept]
-    return kept, draw(rest.clamp(min=0), generator)
+    rest = rest.clamp(min=0)
+    empty = rest.sum(-1, keepdim=True) == 0  # p = q, but for rounding
+    return kept, draw(torch.where(empty, p[rows, kept], rest), generator)
 
 
 # What makes a token and its distribution (1 vocab) of logits (1 vocab).
@@ -46,15 +49,18 @@ Drafts = tuple[Tensor, Tensor]
 
 @runtime_checkable
 class Drafter(Protocol):
-    """Anything that guesses: up to `count` tokens behind `text`, from what is known.
+    """Anything that guesses: at most `most` tokens behind `text`, from what is known.
 
     `hidden` has the main model's states at the positions that are new since the last
     call: text has one token more than there are states so far. `choose` draws tokens.
+    `most` is `count`, or fewer at the end of a text.
     """
 
     count: int
 
-    def draft(self, text: list[int], hidden: Tensor, choose: Choose) -> Drafts: ...
+    def draft(
+        self, text: list[int], hidden: Tensor, choose: Choose, most: int
+    ) -> Drafts: ...
 
 
 class MTPDrafter:
@@ -77,13 +83,15 @@ class MTPDrafter:
         self.caches = [KVCache(model.config.max_seq_len) for _ in model.mtp]
         self.states = [torch.empty(1, 0, model.config.dim)] * (self.count + 1)
 
-    def draft(self, text: list[int], hidden: Tensor, choose: Choose) -> Drafts:
+    def draft(
+        self, text: list[int], hidden: Tensor, choose: Choose, most: int
+    ) -> Drafts:
         """See Drafter."""
         text, states, drawn_from = list(text), self.states, []
         states[0] = torch.cat([states[0].to(hidden.dtype), hidden], dim=1)
         end = states[0].shape[1]
         before = end - hidden.shape[1]
-        for k, module in enumerate(self.model.mtp, start=1):
+        for k, module in enumerate(self.model.mtp[:most], start=1):
             cache = self.caches[k - 1]
             sure = min(cache.length, max(0, before - (k - 1)))
             cache.rollback(cache.length - sure)
@@ -93,7 +101,7 @@ class MTPDrafter:
             token, q = choose(self.model.head(new[:, -1]))
             text.append(token)
             drawn_from.append(q)
-        return torch.tensor([text[-self.count :]]), torch.stack(drawn_from, dim=1)
+        return torch.tensor([text[-most:]]), torch.stack(drawn_from, dim=1)
 
 
 class ModelDrafter:
@@ -104,7 +112,9 @@ class ModelDrafter:
         self.caches = model.new_caches(model.config.max_seq_len)
         self.read: list[int] = []
 
-    def draft(self, text: list[int], hidden: Tensor, choose: Choose) -> Drafts:
+    def draft(
+        self, text: list[int], hidden: Tensor, choose: Choose, most: int
+    ) -> Drafts:
         """See Drafter."""
         pairs = zip(self.read, text[:-1], strict=False)
         same = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
@@ -112,14 +122,14 @@ class ModelDrafter:
         for cache in self.caches:
             cache.rollback(len(self.read) - same)
         text, drawn_from = list(text), []
-        for _ in range(self.count):
+        for _ in range(most):
             logits = self.model(torch.tensor([text[same:]]), self.caches)[:, -1]
             same = len(text)
             token, q = choose(logits)
             text.append(token)
             drawn_from.append(q)
         self.read = text[:-1]
-        return torch.tensor([text[-self.count :]]), torch.stack(drawn_from, dim=1)
+        return torch.tensor([text[-most:]]), torch.stack(drawn_from, dim=1)
 
 
 class LookupDrafter:
@@ -132,13 +142,15 @@ class LookupDrafter:
     def __init__(self, vocab_size: int, count: int = 4, ngram: int = 2):
         self.vocab_size, self.count, self.ngram = vocab_size, count, ngram
 
-    def draft(self, text: list[int], hidden: Tensor, choose: Choose) -> Drafts:
+    def draft(
+        self, text: list[int], hidden: Tensor, choose: Choose, most: int
+    ) -> Drafts:
         """See Drafter."""
         guess, last = [], text[-self.ngram :]
         for start in range(len(text) - self.ngram - 1, -1, -1):
             if text[start : start + self.ngram] == last:
                 after = start + self.ngram
-                guess = text[after : after + self.count]
+                guess = text[after : after + most]
                 break
         drafts = torch.tensor([guess], dtype=torch.int64)
         return drafts, F.one_hot(drafts, self.vocab_size).to(hidden.dtype)
@@ -147,19 +159,22 @@ class LookupDrafter:
 class Drafted(NamedTuple):
     """What came of a drafted continuation: new tokens, and the work behind them.
 
-    `guessed` and `kept` count drafts, `passes` the main model's checks of them; the
-    pass that reads the prompt is not among them, nor is its token in `per_pass`.
+    `guessed` counts drafts, `judged` those of them that were looked at (behind the
+    first that is rejected, and behind the end, none is), `kept` those that are in the
+    text, `passes` the main model's checks; the pass that reads the prompt is not among
+    them.
     """
 
     tokens: list[int]
     guessed: int
+    judged: int
     kept: int
     passes: int
 
     @property
     def per_pass(self) -> float:
-        """New tokens that each check brought, from 1 to 1 + the number of drafts."""
-        return (self.kept + self.passes) / max(1, self.passes)
+        """Tokens that each check brought: all but the first, which the prompt's did."""
+        return (len(self.tokens) - 1) / max(1, self.passes)
 
 
 @torch.no_grad()
@@ -184,8 +199,9 @@ def sample_with_drafts(
             f"{len(prompt)} tokens of prompt, {max_new_tokens} new tokens: both must "
             "be at least 1; start a prompt with <bos>"
         )
-    caches = model.new_caches(len(prompt) + max_new_tokens + drafter.count)
-    text, guessed, kept, passes = list(prompt), 0, 0, 0
+    end = len(prompt) + max_new_tokens
+    caches = model.new_caches(end)
+    text, guessed, judged, kept, passes = list(prompt), 0, 0, 0, 0
     hidden = model.encode(torch.tensor([prompt]), caches)
 
     def choose(logits: Tensor) -> tuple[int, Tensor]:
@@ -193,18 +209,20 @@ def sample_with_drafts(
         return draw(q, generator).item(), q
 
     text.append(choose(model.head(hidden[:, -1]))[0])
-    end = len(prompt) + max_new_tokens
-    while len(text) < end and EOS_ID not in text[len(prompt) :]:
-        drafts, q = drafter.draft(text, hidden, choose)
-        reading = torch.cat([torch.tensor([text[-1:]]), drafts], dim=1)
-        hidden = model.encode(reading, caches)
+    while len(text) < end and text[-1] != EOS_ID:
+        most = min(drafter.count, end - len(text) - 1)
+        drafts, q = torch.empty(1, 0, dtype=torch.int64), None
+        if most:
+            drafts, q = drafter.draft(text, hidden, choose, most)
+        hidden = model.encode(torch.cat([torch.tensor([text[-1:]]), drafts], 1), caches)
         p = distribution(model.head(hidden), temperature)
+        q = p[:, :0] if q is None else q
         (good,), (behind,) = (x.tolist() for x in accept(drafts, q, p, generator))
-        text += [*drafts[0, :good].tolist(), behind]
+        new = [*drafts[0, :good].tolist(), behind]
+        new = new[: new.index(EOS_ID) + 1] if EOS_ID in new else new
         for cache in caches:
             cache.rollback(drafts.shape[1] - good)
-        hidden = hidden[:, : good + 1]
-        guessed, kept, passes = guessed + drafts.shape[1], kept + good, passes + 1
-    new = text[len(prompt) : end]
-    new = new[: new.index(EOS_ID) + 1] if EOS_ID in new else new
-    return Drafted(new, guessed, kept, passes)
+        hidden, text, passes = hidden[:, : good + 1], text + new, passes + 1
+        guessed, kept = guessed + drafts.shape[1], kept + min(good, len(new))
+        judged += min(len(new), drafts.shape[1])
+    return Drafted(text[len(prompt) :], guessed, judged, kept, passes)

@@ -1,5 +1,6 @@
 """What a model has learned: right answers to problems, losses on kinds of text."""
 
+import math
 import random
 from collections.abc import Iterable
 
@@ -91,7 +92,7 @@ def evaluate_kinds(
 
 @torch.no_grad()
 def validate(model: Model, batches: Iterable[Tensor]) -> dict[str, float]:
-    """Loss on text that training has not seen, and MaxVio of all of it together.
+    """Loss on batches that no run is trained on, and MaxVio of all of them together.
 
     Each batch has inputs and targets in one: [:, :-1] and [:, 1:]. max_vio_global is
     the mean over layers with experts, mtp_loss_k the loss of MTP module k; they are
@@ -113,3 +114,49 @@ def validate(model: Model, batches: Iterable[Tensor]) -> dict[str, float]:
     if gates:
         scores["max_vio_global"] = max_violation(torch.stack(loads)).mean().item()
     return scores
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    r"""Chance that one of k answers is right, from `samples` of which some were.
+
+    $1 - \binom{n - c}{k} / \binom{n}{k}$ for n samples of which c are right, which is
+    right on average where 1 - (1 - c/n)^k is too small.
+
+    Raises ValueError for a k that is not between 1 and `samples`.
+    Source: Chen et al., 2021, equation 1.
+    """
+    if not 1 <= k <= samples:
+        raise ValueError(f"k is {k}; choose between 1 and all {samples} samples")
+    return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
+
+
+def majority_right(votes: dict[str, int], answer: str) -> float:
+    """Whether the commonest answer is right; a share of it where several are."""
+    most = max(votes.values(), default=0)
+    winners = [vote for vote, count in votes.items() if count == most]
+    return (answer in winners) / len(winners) if winners else 0.0
+
+
+@torch.no_grad()
+def answer_often(
+    model: Model,
+    terms: int,
+    samples: int,
+    problems: int = 128,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> list[tuple[str, list[str | None]]]:
+    """Answer each of some held-out problems many times.
+
+    Returns for each problem the right answer and the answers as `parse` reads them.
+    """
+    rng = random.Random(f"often/{seed}/{terms}")
+    asked = [random_problem(rng, (terms, terms), True) for _ in range(problems)]
+    generator, found = torch.Generator().manual_seed(seed), []
+    for problem in asked:
+        prompt = [encode(problem.prompt)]
+        answers = sample(
+            model.eval(), prompt, 64, temperature, generator, copies=samples
+        )
+        found.append((problem.answer, [parse(decode(a)) for a in answers]))
+    return found

@@ -103,11 +103,7 @@ def from_hugging_face(
     rope = data.get("rope_scaling") or data.get("rope_parameters") or {}
     if not isinstance(rope, dict):
         raise ConfigError(f"{name} has rope_scaling={rope!r}; it must be an object")
-    if rope.get("mscale", 1) != rope.get("mscale_all_dim", rope.get("mscale", 1)):
-        raise ConfigError(
-            f"{name} has mscale={rope['mscale']!r} and mscale_all_dim="
-            f"{rope['mscale_all_dim']!r}; only equal ones are supported"
-        )
+    _check_rope(data, rope, name)
     values |= {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
     values |= {new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope}
     if values.get("q_lora_rank") is None:
@@ -115,6 +111,54 @@ def from_hugging_face(
     if values.get("kv_lora_rank"):
         values.pop("n_kv_heads", None)
     return _with_context({k: v for k, v in values.items() if k in known})
+
+
+def _check_rope(data: dict[str, Any], rope: dict[str, Any], name: str) -> None:
+    """Refuse positions and activations that no model of the book has."""
+
+    def refuse(field: str, value: Any, supported: str) -> None:
+        raise ConfigError(
+            f"{name} has {field}={value!r}; only {supported} is supported"
+        )
+
+    if data.get("hidden_act", "silu") != "silu":
+        refuse("hidden_act", data["hidden_act"], "'silu'")
+    if not data.get("rope_interleave", True):
+        refuse("rope_interleave", False, "True")
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind not in ("default", "yarn"):
+        refuse("rope_type", kind, "'default' or 'yarn'")
+    if kind == "default":
+        return
+    mscale = rope.get("mscale", 1)
+    if rope.get("mscale_all_dim", mscale) != mscale:
+        refuse("mscale_all_dim", rope["mscale_all_dim"], f"mscale, {mscale!r},")
+    if rope.get("attention_factor") is not None:
+        refuse("attention_factor", rope["attention_factor"], "none")
+    length = data.get("max_position_embeddings")
+    if length is not None and rope.get("factor", 1) > 1:
+        original = rope.get("original_max_position_embeddings", length)
+        if length <= original:
+            refuse("max_position_embeddings", length, f"more than {original}")
+
+
+def check_transformers(data: dict[str, Any]) -> None:
+    """Refuse what a model of Transformers computes otherwise than DeepSeek's code.
+
+    Raises ConfigError with the field.
+    """
+    eps = data.get("rms_norm_eps", 1e-6)
+    if eps != 1e-6:
+        raise ConfigError(
+            f"rms_norm_eps is {eps}; Transformers' DeepSeek-V3 uses it in some norms "
+            "and 1e-6 in others, so only 1e-6 is supported"
+        )
+    rope = data.get("rope_parameters") or {}
+    if rope.get("rope_type") == "yarn" and not rope.get("mscale_all_dim"):
+        raise ConfigError(
+            "mscale_all_dim is missing, and then Transformers stretches the rotary "
+            "part of a query alone; give mscale_all_dim the value of mscale"
+        )
 
 
 def _with_context(values: dict[str, Any]) -> dict[str, Any]:

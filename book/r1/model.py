@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from r1.block import Block
 from r1.cache import KVCache
 from r1.config import ModelConfig
-from r1.formats import rename_mtp, rename_weights
+from r1.formats import check_transformers, rename_mtp, rename_weights
 from r1.layers import RMSNorm
 from r1.mtp import MTPModule
 
@@ -72,7 +72,9 @@ class Model(nn.Module):
 
         Raises ConfigError for a configuration that no model of the book has.
         """
-        config = ModelConfig.from_dict(theirs.config.to_dict())
+        data = theirs.config.to_dict()
+        check_transformers(data)
+        config = ModelConfig.from_dict(data)
         depth = len(their_mtp.layers) if their_mtp else 0
         model = cls(replace(config, num_nextn_predict_layers=depth))
         weights = rename_weights(theirs.state_dict())

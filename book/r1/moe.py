@@ -159,6 +159,15 @@ class Router(nn.Module):
         self.register_buffer("load", load, persistent=False)
         self.scores = self.indices = None
 
+    def _apply(self, fn, recurse=True):
+        """Move as any module, with a bias of at least float32: it moves by 0.001."""
+        exact = self.bias
+        super()._apply(fn, recurse)
+        if exact is not None:
+            wide = torch.promote_types(self.bias.dtype, torch.float32)
+            self.bias = exact.to(self.bias.device, wide)
+        return self
+
     def forward(
         self, x: Float[Tensor, "*batch dim"]
     ) -> tuple[Float[Tensor, "*batch k"], Int[Tensor, "*batch k"]]:

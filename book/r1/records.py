@@ -62,7 +62,7 @@ def read_log(path: Path | str) -> dict[str, list[float]]:
     return {key: [float(row[key]) for row in rows] for key in rows[0]}
 
 
-def read_rows(path: Path, before: int) -> list[dict[str, float]]:
+def read_rows(path: Path, before: int) -> list[dict[str, int | float]]:
     """The rows of a log up to a step, to be written again by a run that goes on."""
     log = read_log(path)
     rows = (dict(zip(log, row, strict=True)) for row in zip(*log.values(), strict=True))

@@ -1,13 +1,15 @@
 """`python -m r1.train grpo` and `ppo`: reinforcement learning, logged and resumable."""
 
 import argparse
+import random
+from collections import Counter
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 
 from r1.checkpoint import load_checkpoint, save_checkpoint
-from r1.evaluate import evaluate
+from r1.evaluate import answer_often, evaluate, majority_right, pass_at_k
 from r1.model import Model
 from r1.records import check_notes, read_rows, write_log
 from r1.rl import grpo, new_critic, new_policy, ppo, rl_optimizer
@@ -64,12 +66,16 @@ def run(args: argparse.Namespace) -> None:
     wanted = asdict(settings) | {"seed": args.seed, "base": args.base.stem}
     wanted |= {"algorithm": args.algorithm, "lam": args.lam, "steps": args.steps}
     wanted = {k: list(v) if isinstance(v, tuple) else v for k, v in wanted.items()}
+    if args.algorithm == "ppo":
+        wanted["critic_lr"] = args.critic_lr
     base = new_policy(load_checkpoint(args.base)[0])
     models, optimizers, start, rows = _begin(args, out, base, wanted)
     common = {"settings": settings, "seed": args.seed, "start": start}
     if args.algorithm == "ppo":
         rates = {"lam": args.lam, "critic_lr": args.critic_lr}
-        loop = ppo(*models, base, args.steps, optimizers=optimizers, **common, **rates)
+        loop = ppo(
+            *models, base, args.steps, optimizers=tuple(optimizers), **common, **rates
+        )
     else:
         loop = grpo(*models, base, args.steps, optimizer=optimizers[0], **common)
     for row in loop:
@@ -96,8 +102,38 @@ def _save(out, models, optimizers, rows, done, args, wanted) -> None:
             old.unlink()
 
 
+def run_passk(args: argparse.Namespace) -> None:
+    """Answer problems many times; pass@k and the majority of k, for k = 1, 2, 4, ..."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    model = new_policy(load_checkpoint(args.model)[0])
+    found = answer_often(model, args.terms, args.samples, args.problems)
+    rows, rng = [], random.Random(0)
+    for power in range(args.samples.bit_length()):
+        k = 2**power
+        passed, voted = [], []
+        for right, answers in found:
+            hits = sum(answer == right for answer in answers)
+            passed.append(pass_at_k(args.samples, hits, k))
+            for _ in range(16):
+                votes = Counter(a for a in rng.sample(answers, k) if a)
+                voted.append(majority_right(votes, right))
+        means = {"pass": sum(passed) / len(passed), "majority": sum(voted) / len(voted)}
+        rows.append({"k": k, **means})
+    write_log(args.out.with_suffix(".csv"), rows)
+    print(args.out.stem, {row["k"]: round(row["pass"], 3) for row in rows})
+
+
 def add_to(commands: argparse._SubParsersAction) -> None:
-    """Add `grpo` and `ppo` to the commands of r1.train."""
+    """Add `grpo`, `ppo` and `passk` to the commands of r1.train."""
+    command = commands.add_parser("passk", help="answer problems many times")
+    command.add_argument("--model", type=Path, required=True, help="a checkpoint")
+    command.add_argument("--out", type=Path, required=True, help="CSV to write")
+    command.add_argument("--terms", type=int, default=5)
+    command.add_argument("--samples", type=int, default=256, help="largest k")
+    command.add_argument("--problems", type=int, default=128)
+    command.add_argument("--threads", type=int, help="of the CPU")
+    command.set_defaults(run=run_passk)
     for name in ("grpo", "ppo"):
         command = commands.add_parser(
             name, help=f"train a base model by {name.upper()}"

@@ -39,6 +39,11 @@ def _resume(args: argparse.Namespace, out: Path, wanted: dict) -> tuple:
     model, optimizer, notes = load_checkpoint(out, optimizer_too=True)
     start = notes["step"]
     check_notes(out.name, notes, wanted)
+    if model.config != _read_config(args.config):
+        raise SystemExit(
+            f"{out.name} was made with another configuration than --config "
+            f"{args.config}; resume with the same options"
+        )
     if start >= args.steps:
         raise SystemExit(f"{out.name} is finished: {start} of {args.steps} steps")
     rows = read_rows(out.with_suffix(".csv"), start)
