@@ -97,3 +97,19 @@ def test_a_prompt_without_tokens_is_refused(prompts):
 def test_a_negative_temperature_is_named():
     with pytest.raises(ValueError, match="temperature is -1"):
         pick(torch.zeros(1, 3), -1.0)
+
+
+def test_copies_are_continuations_of_each_prompt_in_order(model):
+    greedy = sample(model, PROMPTS, 12, temperature=0.0)
+    copies = sample(model, PROMPTS, 12, temperature=0.0, copies=3)
+    assert copies == [text for text in greedy for _ in range(3)]
+    generator = torch.Generator().manual_seed(0)
+    drawn = sample(model, PROMPTS, 12, generator=generator, copies=3)
+    assert len({tuple(text) for text in drawn}) > 1
+
+
+def test_nothing_to_write_is_refused(model):
+    with pytest.raises(ValueError, match="0 new tokens, 1 copies"):
+        sample(model, PROMPTS, 0)
+    with pytest.raises(ValueError, match="0 copies: both must be at least 1"):
+        sample(model, PROMPTS, 4, copies=0)

@@ -20,7 +20,8 @@ ORDER = [
         "moe",
         "block",
     ),
-    *("mtp", "model", "parallel", "tokenizer", "tasks", "corpus", "rewards"),
+    *("mtp", "model", "parallel", "tokenizer", "answers", "tasks", "corpus"),
+    *("rewards", "verifiers", "confine", "programs"),
     *("generate", "drafting", "checkpoint", "distributed", "records", "evaluate"),
     *(
         "pretrain",
@@ -28,6 +29,7 @@ ORDER = [
         "ppo",
         "rollout",
         "rl",
+        "hacking",
         "rl_command",
         "train",
         "plotting",
@@ -35,7 +37,7 @@ ORDER = [
     ),
 ]
 WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
-WITHOUT_TORCH += ["corpus", "rewards"]
+WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LINES = 220
 

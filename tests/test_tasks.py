@@ -1,5 +1,6 @@
 """Problems have one right answer, and nothing else scores."""
 
+import itertools
 import random
 import re
 
@@ -7,6 +8,7 @@ import pytest
 
 from r1.tasks import (
     Problem,
+    careless_solution,
     document,
     is_correct,
     parse,
@@ -105,3 +107,39 @@ def test_three_documents_in_ten_are_worked_out_and_all_are_right():
         prompt = prompt.removeprefix("<bos>")
         terms = tuple(map(int, re.split(r"[-+*]", prompt)))
         assert is_correct(Problem(terms, re.sub(r"\d", "", prompt)), completion)
+
+
+def test_a_careless_solution_carries_its_mistakes_on():
+    rng, seen = random.Random(0), 0
+    for _ in range(200):
+        problem = random_problem(rng)
+        solution, said = careless_solution(problem, rng, mistakes=0.4)
+        steps = solution.split(";")
+        assert len(steps) == len(problem.operations)
+        assert solution.endswith(f"={said}")
+        for before, step in itertools.pairwise(steps):
+            assert step[0] == before[-1]
+        seen += said != problem.answer
+    assert seen > 60
+
+
+def test_a_repaired_mistake_is_followed_by_the_same_step_done_right():
+    rng, repaired = random.Random(0), 0
+    for _ in range(200):
+        problem = random_problem(rng)
+        solution, said = careless_solution(problem, rng, 0.3, repaired=True)
+        assert said == problem.answer
+        right = worked_solution(problem).split(";")
+        steps = solution.split(";")
+        wrong = [step for step in steps if step not in right]
+        repaired += len(wrong)
+        for step in wrong:
+            assert steps[steps.index(step) + 1][:4] == step[:4]
+        assert [step for step in steps if step in right] == right
+    assert repaired > 60
+
+
+def test_without_mistakes_careless_is_careful():
+    problem, rng = random_problem(random.Random(3)), random.Random(0)
+    alone = careless_solution(problem, rng, mistakes=0.0)
+    assert alone == (worked_solution(problem), problem.answer)

@@ -59,7 +59,7 @@ def ratio(
     """
     if level not in ("token", "sequence"):
         raise ValueError(f"level is {level!r}; use 'token' or 'sequence'")
-    change = (logp - logp_old) * mask
+    change = (logp - logp_old).masked_fill(~mask, 0.0)
     if level == "sequence":
         change = change.sum(-1, keepdim=True).expand_as(change)
     return change.exp()
@@ -129,7 +129,7 @@ def aggregate(
     lengths = mask.sum(-1)
     if (lengths == 0).any():
         raise ValueError("an answer has no token; every row of mask needs one")
-    sums = (values * mask).sum(-1)
+    sums = values.masked_fill(~mask, 0.0).sum(-1)
     if how == "sequence":
         return (sums / lengths).mean()
     return sums.sum() / (lengths.sum() if how == "token" else constant)
@@ -171,8 +171,10 @@ def grpo_loss(
     spread = advantages[:, None].expand_as(rho)
     objective = clipped_surrogate(rho, spread, clip)
     away = torch.zeros_like(logp)
-    if logp_ref is not None:
-        away = kl(logp, logp_ref.detach())
+    if logp_ref is not None:  # prompt and padding may be anywhere: e to that is inf
+        away = kl(
+            logp.masked_fill(~mask, 0.0), logp_ref.masked_fill(~mask, 0.0).detach()
+        )
         objective = objective - kl_weight * away
     low, high = clip
     gone = ((rho > 1 + high) & (spread > 0)) | ((rho < 1 - low) & (spread < 0))

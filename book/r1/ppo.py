@@ -39,7 +39,11 @@ def gae(
 def whiten(
     values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch seq"]:
-    """Shift and scale to mean 0 and deviation 1 over all tokens of the mask."""
+    """Shift and scale to mean 0 and deviation 1 over all tokens of the mask.
+
+    Values that are all equal become exactly 0, in whatever way their mean is rounded.
+    """
     seen = values[mask]
-    std = seen.std(correction=0).clamp(min=1e-8)
-    return (values - seen.mean()) / std * mask
+    if (seen == seen[:1]).all():
+        return torch.zeros_like(values)
+    return (values - seen.mean()) / seen.std(correction=0) * mask

@@ -157,14 +157,15 @@ def ppo(
         problems = problems_of(seed, step, s.prompts, s.terms)
         rollout = roll_out(model, problems, s, generator)
         rewards, mask = score(rollout, reward, step), rollout.mask
-        with torch.no_grad():
+        once = s.epochs * s.minibatches == 1  # then the first passes are the old ones
+        with torch.set_grad_enabled(once):
             values = answer_logits(critic, rollout)[..., 0]
-        advantages, returns = gae(rewards, values, mask, lam)
-        error = (returns - values).square()
+        advantages, returns = gae(rewards, values.detach(), mask, lam)
+        error = (returns - values.detach()).square()
         metrics = describe(rollout, rewards, s.group)
         metrics |= watch(model, reference, rollout.rows(slice(None, None, 8)), s)
         metrics["value_error"] = aggregate(error, mask, "token").item()
-        logp_old = logprobs(model, rollout, s.temperature)
+        logp_old = None if once else logprobs(model, rollout, s.temperature)
         norms, losses = [], []
         for _ in range(s.epochs):
             order = torch.randperm(len(rewards), generator=generator)
@@ -172,14 +173,16 @@ def ppo(
                 part = rollout.rows(rows)
                 logits = answer_logits(model, part) / s.temperature
                 logp = token_logprobs(logits, part.tokens[:, 1:])
-                rho = ratio(logp, logp_old[rows], part.mask)
+                old = logp.detach() if once else logp_old[rows]
+                rho = ratio(logp, old, part.mask)
                 better = whiten(advantages, mask)[rows]
                 gain = clipped_surrogate(rho, better, s.clip)
                 losses.append(-aggregate(gain, part.mask, s.how, s.constant))
                 norms.append(
                     apply_gradient(model, optimizers[0], losses[-1], f"{step=}")
                 )
-                off = answer_logits(critic, part)[..., 0] - returns[rows]
+                now = values[rows] if once else answer_logits(critic, part)[..., 0]
+                off = now - returns[rows]
                 value_loss = aggregate(off.square() / 2, part.mask, "token")
                 apply_gradient(critic, optimizers[1], value_loss, f"{step=}, critic")
         loss = sum(x.item() for x in losses) / len(losses)

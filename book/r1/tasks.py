@@ -1,10 +1,10 @@
 """Clock arithmetic: problems whose answers a rule can check."""
 
 import random
-import re
 import zlib
 from dataclasses import dataclass
 
+from r1.answers import read
 from r1.tokenizer import BOS, EOS
 
 OPERATIONS = {
@@ -13,7 +13,7 @@ OPERATIONS = {
     "*": lambda a, b: (a * b) % 10,
 }
 TO_LETTERS = str.maketrans("0123456789", "abcdefghij")
-COMPLETION = re.compile(r"(<think>[^<]*</think>)?<answer>([0-9])</answer>")
+DIGITS = frozenset("0123456789")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class Problem:
     def answer(self) -> str:
         """The one digit that is right."""
         return str(self.steps()[-1][-1])
+
+    def check(self, answer: str) -> bool:
+        """Whether what stands between the answer tags is right."""
+        return answer == self.answer
 
     @property
     def held_out(self) -> bool:
@@ -85,23 +89,52 @@ def worked_solution(problem: Problem, script: str = "digits", rng=None) -> str:
     return ";".join(steps)
 
 
+def careless_solution(
+    problem: Problem, rng: random.Random, mistakes: float, repaired: bool = False
+) -> tuple[str, str]:
+    """Work a problem out with a share of wrong results; returns it and its last digit.
+
+    A wrong result is carried on, or, if `repaired`, the same step is written once more
+    with the right one: 7*3=4;7*3=1;1+5=6.
+    """
+    result, steps = problem.terms[0], []
+    for sign, term in zip(problem.operations, problem.terms[1:], strict=True):
+        left, result = result, OPERATIONS[sign](result, term)
+        if rng.random() < mistakes:
+            wrong = (result + rng.randint(1, 9)) % 10
+            steps.append(f"{left}{sign}{term}={wrong}")
+            if not repaired:
+                result = wrong
+                continue
+        steps.append(f"{left}{sign}{term}={result}")
+    return ";".join(steps), str(result)
+
+
 def document(
     rng: random.Random,
     think_share: float = 0.3,
     script_shares: tuple[float, float, float] = (0.7, 0.15, 0.15),
     terms: tuple[int, int] = (3, 5),
+    mistakes: float = 0.0,
+    repaired: bool = False,
 ) -> str:
     """One document of the pretraining text: a problem and how somebody answers it.
 
     A share of the answers is worked out between <think> and </think>, in digits,
-    letters or a mixture by `script_shares`; the others are the bare answer.
+    letters or a mixture by `script_shares`; the others are the bare answer. With
+    `mistakes`, that share of the steps is wrong (see careless_solution), and thoughts
+    are in digits.
     """
-    problem = random_problem(rng, terms)
-    thought = ""
+    problem, thought = random_problem(rng, terms), ""
+    answer = problem.answer
     if rng.random() < think_share:
-        script = rng.choices(("digits", "letters", "mixed"), script_shares)[0]
-        thought = f"<think>{worked_solution(problem, script, rng)}</think>"
-    return f"{problem.prompt}{thought}<answer>{problem.answer}</answer>{EOS}"
+        if mistakes:
+            solution, answer = careless_solution(problem, rng, mistakes, repaired)
+        else:
+            script = rng.choices(("digits", "letters", "mixed"), script_shares)[0]
+            solution = worked_solution(problem, script, rng)
+        thought = f"<think>{solution}</think>"
+    return f"{problem.prompt}{thought}<answer>{answer}</answer>{EOS}"
 
 
 def parse(completion: str) -> str | None:
@@ -110,8 +143,8 @@ def parse(completion: str) -> str | None:
     The form is an optional thought, then one digit between the answer tags, then
     the end; nothing else.
     """
-    match = COMPLETION.fullmatch(completion.removesuffix(EOS))
-    return match[2] if match else None
+    found = read(completion)
+    return found.answer if found and found.answer in DIGITS else None
 
 
 def is_correct(problem: Problem, completion: str) -> bool:

@@ -20,8 +20,15 @@ from r1.tasks import document
 from r1.tokenizer import VOCAB_SIZE
 
 HELD_OUT_SEED = -1  # of batches that no run is trained on
-# What a model reads: clock arithmetic, or text of several kinds.
-TEXTS = {"sums": document, "kinds": corpus.document}
+# What a model reads: clock arithmetic, as it is or changed for chapter 13, or text of
+# several kinds.
+TEXTS = {
+    "sums": document,
+    "few": partial(document, think_share=0.03),
+    "wrong": partial(document, mistakes=0.4),
+    "repaired": partial(document, mistakes=0.2, repaired=True),
+    "kinds": corpus.document,
+}
 
 
 def _read_config(name: str) -> ModelConfig:
