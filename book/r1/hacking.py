@@ -54,7 +54,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m r1.hacking", description=__doc__)
     add = parser.add_argument
-    add("--base", type=Path, default=Path("data/base/base_seed0.safetensors"))
+    add("--base", type=Path, default=Path("data/base/base_seed1.safetensors"))
     add("--out", type=Path, default=Path("data/hacking"), help="folder for the logs")
     add("--seeds", type=int, default=3)
     add("--threads", type=int, help="of the CPU")
