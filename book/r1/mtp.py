@@ -21,10 +21,11 @@ class MTPModule(nn.Module):
     From it the head of the main model tells $t_{i+k+1}$. The block is of the kind of
     the model's last layer.
 
-    The paper writes the halves of $M_k$'s input the other way round; this order, the
-    last norm, and that $h^0$ is the main model's output after its own last norm, are
-    those of DeepSeek's weights and of the programs that run them. Names are those of
-    the weights; `embed` and `head` belong to the main model.
+    The paper writes the halves of $M_k$'s input the other way round; this order is that
+    of DeepSeek's weights. Which state is handed on, the paper leaves open and programs
+    differ: here it is the one after a last norm, as in Transformers' `MtpModel`, and
+    $h^0$ is what the main model's last norm puts out. Names are those of the weights;
+    `embed` and `head` belong to the main model.
 
     Source: DeepSeek-V3, equations 21 and 22.
     """
