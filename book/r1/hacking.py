@@ -1,7 +1,7 @@
 """Rewards that pay for the wrong thing, their repairs, and runs of both.
 
 `python -m r1.hacking` trains with each reward for three seeds and writes a log a run
-to data/hacking; it takes about five minutes on two cores. Chapter 12 shows them.
+to data/hacking; it takes about four minutes on one core. Chapter 12 shows them.
 """
 
 import argparse
@@ -17,14 +17,13 @@ from r1.rollout import Settings
 from r1.tasks import Problem
 from r1.tokenizer import TAGS, encode
 
-SETTINGS = Settings(prompts=8, group=8, max_new_tokens=40, temperature=1.2, lr=4e-4)
-STEPS = 24
+SETTINGS = Settings(prompts=8, group=8, max_new_tokens=40, temperature=1.2, lr=6e-4)
+STEPS = 30
 
 
 def tag_count_reward(problem: Problem, text: str) -> float:
-    """Accuracy, and a quarter for every tag wherever it stands: four make a form."""
-    tags = sum(text.count(tag) for tag in TAGS)
-    return accuracy_reward(problem, text) + 0.25 * tags
+    """A quarter for every tag wherever it stands: four make a form."""
+    return 0.25 * sum(text.count(tag) for tag in TAGS)
 
 
 def repaired_tag_reward(problem: Problem, text: str) -> float:
