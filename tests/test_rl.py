@@ -327,3 +327,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     assert logs[0]["step"] == [0, 1, 2, 3]
     assert not list(tmp_path.glob("*critic*"))  # no use once a run has ended
     assert capsys.readouterr().err == ""
+
+
+def test_passk_writes_chances_that_grow_with_k_from_accuracy_on(tmp_path):
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "base.safetensors", Model(SMALL))
+    command = ["passk", "--model", str(tmp_path / "base.safetensors"), "--out"]
+    command += [str(tmp_path / "passk"), "--terms", "3", "--samples", "4"]
+    train.main([*command, "--problems", "3"])
+    log = records.read_log(tmp_path / "passk.csv")
+    assert log["k"] == [1, 2, 4]
+    for name in ("pass", "worked"):
+        assert log[name] == sorted(log[name])
+    assert all(w <= p for w, p in zip(log["worked"], log["pass"], strict=True))

@@ -9,13 +9,17 @@ import pytest
 from r1.tasks import (
     Problem,
     careless_solution,
+    count_mistakes,
     document,
     is_correct,
+    is_worked_out,
     parse,
     random_problem,
     worked_solution,
 )
+from r1.tokenizer import EOS
 
+from_here = 0
 EXAMPLE = Problem((7, 3, 5, 2), "*+-")
 
 
@@ -127,7 +131,7 @@ def test_a_repaired_mistake_is_followed_by_the_same_step_done_right():
     rng, repaired = random.Random(0), 0
     for _ in range(200):
         problem = random_problem(rng)
-        solution, said = careless_solution(problem, rng, 0.3, repaired=True)
+        solution, said = careless_solution(problem, rng, 0.3, repaired=1.0)
         assert said == problem.answer
         right = worked_solution(problem).split(";")
         steps = solution.split(";")
@@ -143,3 +147,34 @@ def test_without_mistakes_careless_is_careful():
     problem, rng = random_problem(random.Random(3)), random.Random(0)
     alone = careless_solution(problem, rng, mistakes=0.0)
     assert alone == (worked_solution(problem), problem.answer)
+
+
+def test_mistakes_are_counted_as_they_were_made():
+    rng, sums = random.Random(0), [0, 0, 0]
+    for _ in range(300):
+        solution, _ = careless_solution(random_problem(rng), rng, 0.3, repaired=0.25)
+        for place, count in enumerate(count_mistakes(solution)):
+            sums[place] += count
+    steps, mistakes, repaired = sums
+    # a repair is a step more, which is right
+    assert 0.25 < mistakes / (steps - repaired) < 0.35
+    assert 0.2 < repaired / mistakes < 0.3
+
+
+def test_letters_count_as_digits_and_what_is_no_step_counts_as_nothing():
+    assert count_mistakes("h*d=b;b+5=6") == (2, 0, 0)
+    assert count_mistakes("7*3=2;7*3=3;7*3=1;1+") == (3, 2, 1)
+    assert count_mistakes("<answer>4</answer>") == (0, 0, 0)
+
+
+def test_worked_out_is_every_step_right_and_the_answer_too():
+    problem = Problem((7, 3, 5), "*+")
+    for thought in ("7*3=1;1+5=6", "h*d=b;b+f=g"):
+        text = f"<think>{thought}</think><answer>6</answer>{EOS}"
+        assert is_worked_out(problem, text)
+        assert not is_worked_out(problem, text.replace("<answer>6", "<answer>7"))
+    for thought in ("", "1+5=6", "7*3=4;7*3=1;1+5=6", "7*3=2;2+5=6"):
+        text = f"<think>{thought}</think><answer>6</answer>{EOS}"
+        assert is_correct(problem, text)
+        assert not is_worked_out(problem, text)
+    assert not is_worked_out(problem, "<answer>6</answer>")

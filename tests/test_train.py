@@ -147,6 +147,20 @@ def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     assert "step" not in capsys.readouterr().err  # silent without a terminal
 
 
+def test_a_run_may_begin_with_the_weights_of_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "evaluate", lambda model, terms, problems: {})
+    monkeypatch.setattr(train, "validate", lambda model, batches: {})
+    base, out = tmp_path / "base.safetensors", tmp_path / "more.safetensors"
+    begun = new_model()
+    save_checkpoint(base, begun)
+    command = ["pretrain", "--base", str(base), "--out", str(out), "--rows", "2"]
+    train.main([*command, "--steps", "2", "--lr", "0", "--text", "few"])
+    ended, _, notes = load_checkpoint(out)
+    assert_close(ended.state_dict(), begun.state_dict(), rtol=0, atol=0)
+    assert notes["base"] == "base"
+    assert notes["text"] == "few"
+
+
 def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit):
         train.main(["pretrain", "--help"])

@@ -12,7 +12,7 @@ from r1.generate import sample
 from r1.model import Model, cross_entropy
 from r1.moe import count_load, max_violation, routers
 from r1.mtp import mtp_losses
-from r1.tasks import is_correct, parse, random_problem
+from r1.tasks import Problem, count_mistakes, is_correct, parse, random_problem
 from r1.tokenizer import EOS_ID, IDS, decode, encode
 
 
@@ -28,7 +28,8 @@ def evaluate(
 
     accuracy: of all, in the right form with the right digit. thinking: of all, with
     a thought. accuracy_thinking, accuracy_bare: of those with, without. form: of
-    all, in the right form. length: new tokens an answer.
+    all, in the right form. length: new tokens an answer. mistakes: of the steps of
+    the thoughts. repaired: of the mistakes.
     """
     rng = random.Random(f"evaluate/{seed}/{terms}")
     asked = [
@@ -45,6 +46,8 @@ def evaluate(
         return sum(hits) / len(hits) if hits else float("nan")
 
     pairs = list(zip(right, thought, strict=True))
+    counts = [count_mistakes(text) for text in texts]
+    steps, wrong, repaired = (sum(column) for column in zip(*counts, strict=True))
     return {
         "accuracy": share(right),
         "thinking": share(thought),
@@ -52,6 +55,8 @@ def evaluate(
         "accuracy_bare": share([r for r, t in pairs if not t]),
         "form": share([parse(text) is not None for text in texts]),
         "length": sum(map(len, answers)) / problems,
+        "mistakes": wrong / steps if steps else float("nan"),
+        "repaired": repaired / wrong if wrong else float("nan"),
     }
 
 
@@ -145,11 +150,8 @@ def answer_often(
     problems: int = 128,
     temperature: float = 1.0,
     seed: int = 0,
-) -> list[tuple[str, list[str | None]]]:
-    """Answer each of some held-out problems many times.
-
-    Returns for each problem the right answer and the answers as `parse` reads them.
-    """
+) -> list[tuple[Problem, list[str]]]:
+    """Answer each of some held-out problems many times."""
     rng = random.Random(f"often/{seed}/{terms}")
     asked = [random_problem(rng, (terms, terms), True) for _ in range(problems)]
     generator, found = torch.Generator().manual_seed(seed), []
@@ -158,5 +160,5 @@ def answer_often(
         answers = sample(
             model.eval(), prompt, 64, temperature, generator, copies=samples
         )
-        found.append((problem.answer, [parse(decode(a)) for a in answers]))
+        found.append((problem, [decode(answer) for answer in answers]))
     return found

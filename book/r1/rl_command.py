@@ -14,6 +14,7 @@ from r1.model import Model
 from r1.records import check_notes, read_rows, write_log
 from r1.rl import grpo, new_critic, new_policy, ppo, rl_optimizer
 from r1.rollout import Settings
+from r1.tasks import is_correct, is_worked_out, parse
 
 TESTED = range(3, 9)  # terms of the problems that are answered at the end
 SHOWN = ("prompts", "group", "max_new_tokens", "temperature", "lr", "kl_weight")
@@ -103,7 +104,11 @@ def _save(out, models, optimizers, rows, done, args, wanted) -> None:
 
 
 def run_passk(args: argparse.Namespace) -> None:
-    """Answer problems many times; pass@k and the majority of k, for k = 1, 2, 4, ..."""
+    """Answer problems many times; a row for k = 1, 2, 4, ... up to all samples.
+
+    pass: chance that one of k is right. worked: that one of k is worked out, with every
+    step right. majority: chance that the commonest answer of k is right.
+    """
     if args.threads:
         torch.set_num_threads(args.threads)
     model = new_policy(load_checkpoint(args.model)[0])
@@ -111,14 +116,15 @@ def run_passk(args: argparse.Namespace) -> None:
     rows, rng = [], random.Random(0)
     for power in range(args.samples.bit_length()):
         k = 2**power
-        passed, voted = [], []
-        for right, answers in found:
-            hits = sum(answer == right for answer in answers)
-            passed.append(pass_at_k(args.samples, hits, k))
+        marks = {"pass": [], "worked": [], "majority": []}
+        for problem, texts in found:
+            for name, judge in (("pass", is_correct), ("worked", is_worked_out)):
+                hits = sum(judge(problem, text) for text in texts)
+                marks[name].append(pass_at_k(args.samples, hits, k))
             for _ in range(16):
-                votes = Counter(a for a in rng.sample(answers, k) if a)
-                voted.append(majority_right(votes, right))
-        means = {"pass": sum(passed) / len(passed), "majority": sum(voted) / len(voted)}
+                votes = Counter(filter(None, map(parse, rng.sample(texts, k))))
+                marks["majority"].append(majority_right(votes, problem.answer))
+        means = {name: sum(values) / len(values) for name, values in marks.items()}
         rows.append({"k": k, **means})
     write_log(args.out.with_suffix(".csv"), rows)
     print(args.out.stem, {row["k"]: round(row["pass"], 3) for row in rows})

@@ -1,8 +1,10 @@
 """Clock arithmetic: problems whose answers a rule can check."""
 
 import random
+import re
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 from r1.answers import read
 from r1.tokenizer import BOS, EOS
@@ -13,7 +15,9 @@ OPERATIONS = {
     "*": lambda a, b: (a * b) % 10,
 }
 TO_LETTERS = str.maketrans("0123456789", "abcdefghij")
+TO_DIGITS = str.maketrans("abcdefghij", "0123456789")
 DIGITS = frozenset("0123456789")
+STEP = re.compile("([0-9])([-+*])([0-9])=([0-9])")
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,12 @@ def worked_solution(problem: Problem, script: str = "digits", rng=None) -> str:
 
 
 def careless_solution(
-    problem: Problem, rng: random.Random, mistakes: float, repaired: bool = False
+    problem: Problem, rng: random.Random, mistakes: float, repaired: float = 0.0
 ) -> tuple[str, str]:
     """Work a problem out with a share of wrong results; returns it and its last digit.
 
-    A wrong result is carried on, or, if `repaired`, the same step is written once more
-    with the right one: 7*3=4;7*3=1;1+5=6.
+    A wrong result is carried on, but for the share `repaired` of them: there the same
+    step is written once more with the right one: 7*3=4;7*3=1;1+5=6.
     """
     result, steps = problem.terms[0], []
     for sign, term in zip(problem.operations, problem.terms[1:], strict=True):
@@ -103,11 +107,30 @@ def careless_solution(
         if rng.random() < mistakes:
             wrong = (result + rng.randint(1, 9)) % 10
             steps.append(f"{left}{sign}{term}={wrong}")
-            if not repaired:
+            if rng.random() >= repaired:
                 result = wrong
                 continue
         steps.append(f"{left}{sign}{term}={result}")
     return ";".join(steps), str(result)
+
+
+def count_mistakes(thought: str) -> tuple[int, int, int]:
+    """Steps in a thought, how many have a wrong result, how many of those are repaired.
+
+    A step is repaired where the next one is the same with the right result. Steps in
+    letters count as those in digits; what is no step counts as nothing.
+
+        >>> count_mistakes("7*3=4;7*3=1;b+5=9")
+        (3, 2, 1)
+    """
+    thought = thought.translate(TO_DIGITS)
+    steps = [match.groups() for match in re.finditer(STEP, thought)]
+    right = [OPERATIONS[s](int(a), int(b)) == int(c) for a, s, b, c in steps]
+    repaired = sum(
+        not was and now and one[:3] == two[:3]
+        for (one, two), (was, now) in zip(pairwise(steps), pairwise(right), strict=True)
+    )
+    return len(steps), len(steps) - sum(right), repaired
 
 
 def document(
@@ -116,7 +139,7 @@ def document(
     script_shares: tuple[float, float, float] = (0.7, 0.15, 0.15),
     terms: tuple[int, int] = (3, 5),
     mistakes: float = 0.0,
-    repaired: bool = False,
+    repaired: float = 0.0,
 ) -> str:
     """One document of the pretraining text: a problem and how somebody answers it.
 
@@ -150,3 +173,11 @@ def parse(completion: str) -> str | None:
 def is_correct(problem: Problem, completion: str) -> bool:
     """Whether the completion keeps the form and its digit is the answer."""
     return parse(completion) == problem.answer
+
+
+def is_worked_out(problem: Problem, completion: str) -> bool:
+    """Whether a correct completion has every step before its answer, and all right."""
+    if not is_correct(problem, completion):
+        return False
+    thought = read(completion).thought or ""
+    return thought.translate(TO_DIGITS) == worked_solution(problem)

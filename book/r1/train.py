@@ -26,7 +26,7 @@ TEXTS = {
     "sums": document,
     "few": partial(document, think_share=0.03),
     "wrong": partial(document, mistakes=0.4),
-    "repaired": partial(document, mistakes=0.2, repaired=True),
+    "repaired": partial(document, mistakes=0.3, repaired=0.25),
     "kinds": corpus.document,
 }
 
@@ -41,12 +41,19 @@ def _read_config(name: str) -> ModelConfig:
         raise SystemExit(f"--config {name}: {error}") from error
 
 
+def _new_model(args: argparse.Namespace) -> Model:
+    """The model to begin with: a checkpoint's, or one that has read nothing."""
+    if args.base:
+        return load_checkpoint(args.base)[0]
+    return Model(_read_config(args.config))
+
+
 def _resume(args: argparse.Namespace, out: Path, wanted: dict) -> tuple:
     """Model, optimizer, next step and rows so far, of a run that was cut off."""
     model, optimizer, notes = load_checkpoint(out, optimizer_too=True)
     start = notes["step"]
     check_notes(out.name, notes, wanted)
-    if model.config != _read_config(args.config):
+    if model.config != _new_model(args).config:
         raise SystemExit(
             f"{out.name} was made with another configuration than --config "
             f"{args.config}; resume with the same options"
@@ -74,6 +81,8 @@ def run_pretrain(args: argparse.Namespace) -> None:
         for name in ("seed", "steps", "lr", "text", "rows", "bias_speed")
     } | {"balance_loss": args.balance_loss, "alpha": args.alpha}
     wanted["mtp_weight"] = args.mtp_weight
+    if args.base:
+        wanted["base"] = args.base.stem
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -82,7 +91,7 @@ def run_pretrain(args: argparse.Namespace) -> None:
     elif (out.exists() or out.with_suffix(".csv").exists()) and not args.force:
         raise SystemExit(f"{out.name} exists; pass --resume or --force")
     else:
-        model, start, rows = Model(_read_config(args.config)), 0, []
+        model, start, rows = _new_model(args), 0, []
         optimizer = new_optimizer(model)
     balance = Balance(args.bias_speed, args.balance_loss, args.alpha)
     if args.parallel == "experts":
@@ -139,6 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     command = commands.add_parser("pretrain", help="train a base model on documents")
     command.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     command.add_argument("--config", default="dense", help="dense, tiny or a file")
+    command.add_argument("--base", type=Path, help="weights to begin with")
     command.add_argument("--text", choices=list(TEXTS), default="sums")
     command.add_argument("--rows", type=int, default=32, help="of 128 tokens a batch")
     command.add_argument("--seed", type=int, default=0)
