@@ -23,6 +23,7 @@ from r1.ppo import gae, whiten
 from r1.rewards import rule_reward
 from r1.rollout import (
     Reward,
+    Rollout,
     Settings,
     answer_logits,
     describe,
@@ -70,6 +71,39 @@ def rl_optimizer(model: Model, lr: float) -> torch.optim.AdamW:
     return optimizer
 
 
+def begin_step(
+    model: Model, reference: Model, settings: Settings, seed: int, step: int, reward
+) -> tuple[Rollout, Tensor, dict[str, int | float], torch.Generator]:
+    """Answers, their rewards, what they are like, and the step's random numbers."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+    problems = problems_of(seed, step, settings.prompts, settings.terms)
+    rollout = roll_out(model, problems, settings, generator)
+    rewards = score(rollout, reward, step)
+    metrics = {"step": step} | describe(rollout, rewards, settings.group)
+    metrics |= watch(model, reference, rollout.rows(slice(None, None, 8)), settings)
+    return rollout, rewards, metrics, generator
+
+
+def old_logprobs(model: Model, rollout: Rollout, settings: Settings) -> Tensor | None:
+    """Log-probabilities before the step, or None where its one update has them."""
+    if settings.epochs * settings.minibatches == 1:
+        return None
+    return logprobs(model, rollout, settings.temperature)
+
+
+def parts(settings: Settings, answers: int, generator) -> Iterator[Tensor]:
+    """The rows of each update of a step, in random order."""
+    for _ in range(settings.epochs):
+        order = torch.randperm(answers, generator=generator)
+        yield from order.chunk(settings.minibatches)
+
+
+def new_logprobs(model: Model, part: Rollout, settings: Settings) -> Tensor:
+    """Log-probabilities to be differentiated."""
+    logits = answer_logits(model, part) / settings.temperature
+    return token_logprobs(logits, part.tokens[:, 1:])
+
+
 def grpo(
     model: Model,
     reference: Model,
@@ -87,41 +121,33 @@ def grpo(
     """
     s, optimizer = settings, optimizer or rl_optimizer(model, settings.lr)
     for step in progress(start, steps):
-        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-        problems = problems_of(seed, step, s.prompts, s.terms)
-        rollout = roll_out(model, problems, s, generator)
-        rewards = score(rollout, reward, step)
+        rollout, rewards, metrics, generator = begin_step(
+            model, reference, s, seed, step, reward
+        )
         advantages = group_advantages(rewards.view(-1, s.group), s.scale).flatten()
         logp_ref = None
         if s.kl_weight:
             logp_ref = logprobs(reference, rollout, s.temperature)
-        logp_old = None
-        if s.epochs * s.minibatches > 1:  # else the first pass is the old one
-            logp_old = logprobs(model, rollout, s.temperature)
-        metrics = describe(rollout, rewards, s.group)
-        metrics |= watch(model, reference, rollout.rows(slice(None, None, 8)), s)
+        logp_old = old_logprobs(model, rollout, s)
         norms, losses = [], []
-        for _ in range(s.epochs):
-            order = torch.randperm(len(advantages), generator=generator)
-            for rows in order.chunk(s.minibatches):
-                part = rollout.rows(rows)
-                logits = answer_logits(model, part) / s.temperature
-                logp = token_logprobs(logits, part.tokens[:, 1:])
-                found = grpo_loss(
-                    logp,
-                    logp.detach() if logp_old is None else logp_old[rows],
-                    advantages[rows],
-                    part.mask,
-                    s.clip,
-                    s.kl_weight,
-                    None if logp_ref is None else logp_ref[rows],
-                    s.how,
-                    s.level,
-                    s.constant,
-                )
-                norms.append(apply_gradient(model, optimizer, found.loss, f"{step=}"))
-                losses.append(found)
-        yield {"step": step, **metrics, **means(losses), "grad_norm": max(norms)}
+        for rows in parts(s, len(rewards), generator):
+            part = rollout.rows(rows)
+            logp = new_logprobs(model, part, s)
+            found = grpo_loss(
+                logp,
+                logp.detach() if logp_old is None else logp_old[rows],
+                advantages[rows],
+                part.mask,
+                s.clip,
+                s.kl_weight,
+                None if logp_ref is None else logp_ref[rows],
+                s.how,
+                s.level,
+                s.constant,
+            )
+            norms.append(apply_gradient(model, optimizer, found.loss, f"{step=}"))
+            losses.append(found)
+        yield {**metrics, **means(losses), "grad_norm": max(norms)}
 
 
 def new_critic(base: Model) -> Model:
@@ -153,40 +179,35 @@ def ppo(
     both = ((model, s.lr), (critic, critic_lr))
     optimizers = optimizers or tuple(rl_optimizer(m, lr) for m, lr in both)
     for step in progress(start, steps):
-        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-        problems = problems_of(seed, step, s.prompts, s.terms)
-        rollout = roll_out(model, problems, s, generator)
-        rewards, mask = score(rollout, reward, step), rollout.mask
-        once = s.epochs * s.minibatches == 1  # then the first passes are the old ones
-        with torch.set_grad_enabled(once):
+        rollout, rewards, metrics, generator = begin_step(
+            model, reference, s, seed, step, reward
+        )
+        mask, logp_old = rollout.mask, old_logprobs(model, rollout, s)
+        with torch.set_grad_enabled(logp_old is None):  # then these are learned from
             values = answer_logits(critic, rollout)[..., 0]
         advantages, returns = gae(rewards, values.detach(), mask, lam)
+        better = whiten(advantages, mask)
         error = (returns - values.detach()).square()
-        metrics = describe(rollout, rewards, s.group)
-        metrics |= watch(model, reference, rollout.rows(slice(None, None, 8)), s)
         metrics["value_error"] = aggregate(error, mask, "token").item()
-        logp_old = None if once else logprobs(model, rollout, s.temperature)
         norms, losses = [], []
-        for _ in range(s.epochs):
-            order = torch.randperm(len(rewards), generator=generator)
-            for rows in order.chunk(s.minibatches):
-                part = rollout.rows(rows)
-                logits = answer_logits(model, part) / s.temperature
-                logp = token_logprobs(logits, part.tokens[:, 1:])
-                old = logp.detach() if once else logp_old[rows]
-                rho = ratio(logp, old, part.mask)
-                better = whiten(advantages, mask)[rows]
-                gain = clipped_surrogate(rho, better, s.clip)
-                losses.append(-aggregate(gain, part.mask, s.how, s.constant))
-                norms.append(
-                    apply_gradient(model, optimizers[0], losses[-1], f"{step=}")
-                )
-                now = values[rows] if once else answer_logits(critic, part)[..., 0]
-                off = now - returns[rows]
-                value_loss = aggregate(off.square() / 2, part.mask, "token")
-                apply_gradient(critic, optimizers[1], value_loss, f"{step=}, critic")
+        for rows in parts(s, len(rewards), generator):
+            part = rollout.rows(rows)
+            logp = new_logprobs(model, part, s)
+            rho = ratio(
+                logp, logp.detach() if logp_old is None else logp_old[rows], part.mask
+            )
+            gain = clipped_surrogate(rho, better[rows], s.clip)
+            losses.append(-aggregate(gain, part.mask, s.how, s.constant))
+            norms.append(apply_gradient(model, optimizers[0], losses[-1], f"{step=}"))
+            now = values[rows]
+            if logp_old is not None:
+                now = answer_logits(critic, part)[..., 0]
+            value_loss = aggregate(
+                (now - returns[rows]).square() / 2, part.mask, "token"
+            )
+            apply_gradient(critic, optimizers[1], value_loss, f"{step=}, critic")
         loss = sum(x.item() for x in losses) / len(losses)
-        yield {"step": step, **metrics, "loss": loss, "grad_norm": max(norms)}
+        yield {**metrics, "loss": loss, "grad_norm": max(norms)}
 
 
 def means(losses: list[Loss]) -> dict[str, float]:
