@@ -15,6 +15,8 @@ from r1.model import Model
 from r1.rl import grpo, new_critic, new_policy, ppo
 from r1.rollout import (
     Settings,
+    answer_logits,
+    by_length,
     describe,
     entropy,
     logprobs,
@@ -110,6 +112,26 @@ def test_logprobs_under_left_padding_equal_those_of_each_row_alone():
         alone = logp.gather(-1, ids[0, 1:, None])[:, 0]
         mask = rollout.mask[row]
         assert_close(together[row][mask], alone[mask[pad:]])
+
+
+@pytest.mark.parametrize("together", [1, 3, 8])
+def test_answers_computed_by_length_are_those_computed_all_at_once(together):
+    model = new_model().double()
+    rollout = rolled(model)
+    assert rollout.mask.sum(1).unique().numel() > 1
+
+    def compute(part):
+        return answer_logits(model, part).log_softmax(-1)[..., 5]
+
+    slopes = []
+    whole, apart = compute(rollout), by_length(rollout, compute, together)
+    for values in (whole, apart):
+        model.zero_grad()
+        values[rollout.mask].square().sum().backward()
+        slopes.append([p.grad.clone() for p in model.parameters()])
+    assert apart.shape == whole.shape
+    assert_close(apart[rollout.mask], whole[rollout.mask])
+    assert_close(slopes[0], slopes[1])
 
 
 def test_the_same_seed_gives_the_same_rollout_and_another_does_not():

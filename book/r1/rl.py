@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,7 +17,6 @@ from r1.grpo import (
     group_advantages,
     grpo_loss,
     ratio,
-    token_logprobs,
 )
 from r1.model import Model
 from r1.ppo import gae, whiten
@@ -26,6 +26,7 @@ from r1.rollout import (
     Rollout,
     Settings,
     answer_logits,
+    by_length,
     describe,
     logprobs,
     problems_of,
@@ -84,24 +85,11 @@ def begin_step(
     return rollout, rewards, metrics, generator
 
 
-def old_logprobs(model: Model, rollout: Rollout, settings: Settings) -> Tensor | None:
-    """Log-probabilities before the step, or None where its one update has them."""
-    if settings.epochs * settings.minibatches == 1:
-        return None
-    return logprobs(model, rollout, settings.temperature)
-
-
 def parts(settings: Settings, answers: int, generator) -> Iterator[Tensor]:
     """The rows of each update of a step, in random order."""
     for _ in range(settings.epochs):
         order = torch.randperm(answers, generator=generator)
         yield from order.chunk(settings.minibatches)
-
-
-def new_logprobs(model: Model, part: Rollout, settings: Settings) -> Tensor:
-    """Log-probabilities to be differentiated."""
-    logits = answer_logits(model, part) / settings.temperature
-    return token_logprobs(logits, part.tokens[:, 1:])
 
 
 def grpo(
@@ -125,14 +113,16 @@ def grpo(
             model, reference, s, seed, step, reward
         )
         advantages = group_advantages(rewards.view(-1, s.group), s.scale).flatten()
-        logp_ref = None
-        if s.kl_weight:
-            logp_ref = logprobs(reference, rollout, s.temperature)
-        logp_old = old_logprobs(model, rollout, s)
+        with torch.no_grad():
+            logp_ref = logp_old = None
+            if s.kl_weight:
+                logp_ref = logprobs(reference, rollout, s.temperature)
+            if s.epochs * s.minibatches > 1:  # else the first pass is the old one
+                logp_old = logprobs(model, rollout, s.temperature)
         norms, losses = [], []
         for rows in parts(s, len(rewards), generator):
             part = rollout.rows(rows)
-            logp = new_logprobs(model, part, s)
+            logp = logprobs(model, part, s.temperature)
             found = grpo_loss(
                 logp,
                 logp.detach() if logp_old is None else logp_old[rows],
@@ -155,6 +145,11 @@ def new_critic(base: Model) -> Model:
     critic = new_policy(base)
     torch.nn.init.zeros_(critic.head.weight)
     return critic
+
+
+def values_of(critic: Model, rollout: Rollout) -> Float[Tensor, "batch seq"]:
+    """What the critic expects at every token of the answers."""
+    return by_length(rollout, lambda part: answer_logits(critic, part)[..., 0])
 
 
 def ppo(
@@ -182,9 +177,11 @@ def ppo(
         rollout, rewards, metrics, generator = begin_step(
             model, reference, s, seed, step, reward
         )
-        mask, logp_old = rollout.mask, old_logprobs(model, rollout, s)
-        with torch.set_grad_enabled(logp_old is None):  # then these are learned from
-            values = answer_logits(critic, rollout)[..., 0]
+        mask, once = rollout.mask, s.epochs * s.minibatches == 1
+        with torch.set_grad_enabled(once):  # then these are learned from
+            values = values_of(critic, rollout)
+        with torch.no_grad():
+            logp_old = None if once else logprobs(model, rollout, s.temperature)
         advantages, returns = gae(rewards, values.detach(), mask, lam)
         better = whiten(advantages, mask)
         error = (returns - values.detach()).square()
@@ -192,16 +189,13 @@ def ppo(
         norms, losses = [], []
         for rows in parts(s, len(rewards), generator):
             part = rollout.rows(rows)
-            logp = new_logprobs(model, part, s)
-            rho = ratio(
-                logp, logp.detach() if logp_old is None else logp_old[rows], part.mask
-            )
+            logp = logprobs(model, part, s.temperature)
+            old = logp.detach() if once else logp_old[rows]
+            rho = ratio(logp, old, part.mask)
             gain = clipped_surrogate(rho, better[rows], s.clip)
             losses.append(-aggregate(gain, part.mask, s.how, s.constant))
             norms.append(apply_gradient(model, optimizers[0], losses[-1], f"{step=}"))
-            now = values[rows]
-            if logp_old is not None:
-                now = answer_logits(critic, part)[..., 0]
+            now = values[rows] if once else values_of(critic, part)
             value_loss = aggregate(
                 (now - returns[rows]).square() / 2, part.mask, "token"
             )
