@@ -4,6 +4,7 @@ Both have the same weights and do the same work with the same threads, turn by t
 one process: a training step (loss, gradients, clipping, AdamW), and sampling with a
 cache at temperature 1, without an end. Times are medians; a ratio above 1 says that
 ours is faster. Memory is what a fresh process adds to its peak for the same work.
+grpo_step.py, run at the end, says how a step of GRPO is beside TRL's, if that is there.
 """
 
 import multiprocessing
@@ -169,6 +170,16 @@ def compare(number):
         }
 
 
+def grpo_ratio():
+    """How many times as fast as TRL's step of GRPO ours is, as text."""
+    try:
+        import grpo_step
+    except SystemExit as reason:  # TRL is no requirement of the book
+        print(reason)
+        return "not measured"
+    return f"{grpo_step.main():.2f}"
+
+
 def main():
     rows = []
     print("size  task    ours      theirs    ratio  ours MB  theirs MB")
@@ -183,7 +194,7 @@ def main():
             )
     write_log(OUT, rows, command="python tests/bench/peers.py")
     train, sample = (row["ratio"] for row in rows[:2])
-    print(f"ratio train={train:.2f} sample={sample:.2f}")
+    print(f"ratio train={train:.2f} sample={sample:.2f} grpo={grpo_ratio()}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,243 @@
+"""How fast is a step of GRPO beside TRL's? python tests/bench/grpo_step.py
+
+TRL is needed here and nowhere else, so it is not among the book's requirements:
+
+    python -m pip install trl==1.16.0 accelerate==1.15.0 datasets==5.2.0
+
+A step samples 16 answers to each of 32 problems, scores them and updates the policy
+once. Problems, rule, lengths and threads are the same, and so are the weights: both
+begin every step as the base model, which theirs reads in the layout of Hugging Face, so
+that no answer is longer because a policy has learned. They take turns in one process,
+TRL once with each way that Transformers has for its experts, and the faster one counts;
+the first turn, in which both must find the same gradient on the same answers, is not
+counted. Times are medians, of whole steps, of sampling, and of what is not sampling:
+scoring and update. Ours includes what it logs at every step, the entropy and the KL
+divergence of an eighth of the answers; TRL computes the entropy of all of them with the
+loss, and is told to write no log.
+"""
+
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from statistics import fmean, median
+from unittest.mock import patch
+
+import torch
+from huggingface_hub import constants
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch.testing import assert_close
+from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
+from transformers.utils import logging
+
+from r1 import rl, rollout
+from r1.checkpoint import load_checkpoint, to_transformers
+from r1.formats import rename_weights
+from r1.grpo import grpo_loss, token_logprobs
+from r1.records import write_log
+from r1.rewards import rule_reward
+from r1.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
+
+INSTALL = "python -m pip install trl==1.16.0 accelerate==1.15.0 datasets==5.2.0"
+try:
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+except ImportError as error:
+    raise SystemExit(f"{error}; the GRPO step needs TRL: {INSTALL}") from error
+
+DATA = Path(__file__).parents[2] / "book/data"
+OUT = DATA / "bench/grpo.csv"
+IMPLEMENTATIONS = ("eager", "grouped_mm")  # as in peers.py
+SETTINGS = rollout.Settings()
+TURNS = 9
+
+
+class Timed:
+    """A function that adds up the seconds it takes."""
+
+    def __init__(self, function):
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *args, **kwargs):
+        start = time.perf_counter()
+        result = self.function(*args, **kwargs)
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+class Turns(TrainerCallback):
+    """Times the steps of TRL, and lets ours take one after those of each turn."""
+
+    def __init__(self, policy, trainer, lengths):
+        self.policy, self.trainer, self.lengths = policy, trainer, lengths
+        self.start = [
+            {name: weight.clone() for name, weight in model.state_dict().items()}
+            for model in (policy, trainer.model)
+        ]
+        self.sampling = Timed(trainer.model.generate)
+        trainer.model.generate = self.sampling
+        self.steps = {name: [] for name in ("ours", *IMPLEMENTATIONS)}
+        base = rl.new_policy(policy)
+        self.run = rl.grpo(policy, base, TURNS + 1, SETTINGS)
+
+    def on_step_begin(self, args, state, control, model, **rest):
+        self.name = IMPLEMENTATIONS[state.global_step % len(IMPLEMENTATIONS)]
+        model.load_state_dict(self.start[1])
+        model.set_experts_implementation(self.name)
+        self.sampling.seconds, self.began = 0.0, time.perf_counter()
+
+    def on_pre_optimizer_step(self, args, state, control, model, **rest):
+        if state.global_step == 0:
+            check_gradient(self.policy, model, self.trainer._buffered_inputs[0])
+
+    def on_step_end(self, args, state, control, **rest):
+        took = time.perf_counter() - self.began
+        self.steps[self.name].append((took, self.sampling.seconds, self.lengths[-1]))
+        if self.name == IMPLEMENTATIONS[-1]:
+            self.steps["ours"].append(self.our_step())
+
+    def our_step(self):
+        self.policy.load_state_dict(self.start[0])
+        with patch.object(rollout, "sample", Timed(rollout.sample)) as sampling:
+            step = Timed(next)
+            metrics = step(self.run)
+        return step.seconds, sampling.seconds, metrics["length"]
+
+
+def check_gradient(policy, theirs, batch):
+    """Ours is the gradient that TRL has found, on the answers that it has sampled."""
+    tokens = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    asked, answered = batch["prompt_mask"], batch["completion_mask"]
+    mask = torch.cat([torch.zeros_like(asked), answered], 1)[:, 1:].bool()
+    pads = (asked == 0).sum(1)
+    answers = rollout.Rollout([], [], tokens, pads if pads.any() else None, mask)
+    logp = token_logprobs(rollout.answer_logits(policy, answers), tokens[:, 1:])
+    grpo_loss(logp, logp, batch["advantages"], mask).loss.backward()
+    torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+    found = rename_weights({k: p.grad for k, p in theirs.named_parameters()})
+    for name, weight in policy.named_parameters():
+        assert_close(weight.grad, found[name], rtol=1e-3, atol=1e-6)
+    policy.zero_grad()
+
+
+def new_tokenizer():
+    """Ours, as one of Transformers."""
+    words = Tokenizer(models.WordLevel(dict(IDS)))
+    pieces = Regex("|".join([BOS, EOS, PAD, *TAGS, "."]))
+    words.pre_tokenizer = pre_tokenizers.Split(pieces, "isolated")
+    words.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token=BOS, eos_token=EOS, pad_token=PAD
+    )
+
+
+def new_trainer(folder, problems, lengths):
+    """TRL's trainer for the model in a folder; notes the mean length of each step."""
+    asked = {problem.prompt: problem for problem in problems}
+
+    def reward(prompts, completions, completion_ids, **rest):
+        lengths.append(fmean(map(len, completion_ids)))
+        pairs = zip(prompts, completions, strict=True)
+        return [rule_reward(asked[prompt], text) for prompt, text in pairs]
+
+    trainer = GRPOTrainer(
+        model=folder,
+        processing_class=new_tokenizer(),
+        reward_funcs=reward,
+        train_dataset=Dataset.from_list([{"prompt": p.prompt} for p in problems]),
+        args=GRPOConfig(
+            folder,
+            max_steps=len(problems) // SETTINGS.prompts,
+            per_device_train_batch_size=SETTINGS.prompts * SETTINGS.group,
+            num_generations=SETTINGS.group,
+            max_completion_length=SETTINGS.max_new_tokens,
+            temperature=SETTINGS.temperature,
+            loss_type="grpo",
+            beta=SETTINGS.kl_weight,
+            learning_rate=SETTINGS.lr,
+            lr_scheduler_type="constant",
+            adam_beta2=0.95,
+            shuffle_dataset=False,
+            use_cpu=True,
+            bf16=False,  # TRL's default is True,
+            gradient_checkpointing=False,  # and here too
+            dataloader_pin_memory=False,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def check_models(policy, trainer, problems):
+    """Both read a problem alike, and say the same about it."""
+    prompts = [problem.prompt for problem in problems]
+    tokenizer = trainer.processing_class
+    assert tokenizer(prompts)["input_ids"] == [encode(prompt) for prompt in prompts]
+    text = "<think>" + decode(range(7, len(IDS))) + "</think><answer>3</answer>"
+    written = encode(text + EOS)
+    assert tokenizer.decode(written, skip_special_tokens=True) == text
+    tokens = torch.tensor([encode(prompts[0]) + written])
+    for name in IMPLEMENTATIONS:
+        trainer.model.set_experts_implementation(name)
+        with torch.no_grad():
+            theirs = trainer.model(tokens).logits
+            assert_close(policy(tokens), theirs, rtol=1e-4, atol=1e-4)
+
+
+def take_turns():
+    """Seconds, seconds of sampling and tokens an answer of every step, by whose."""
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # else TRL tells that it is used
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FutureWarning)  # of TRL's use of Transformers
+    threads = torch.get_num_threads()
+    policy = rl.new_policy(load_checkpoint(DATA / "base/base_seed1.safetensors")[0])
+    problems = [
+        problem
+        for turn in range(TURNS + 1)
+        for _ in IMPLEMENTATIONS
+        for problem in rollout.problems_of(0, turn, SETTINGS.prompts, SETTINGS.terms)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        to_transformers(policy, folder)
+        lengths = []
+        trainer = new_trainer(folder, problems, lengths)
+        check_models(policy, trainer, problems)
+        turns = Turns(policy, trainer, lengths)
+        trainer.add_callback(turns)
+        trainer.train()
+    assert torch.get_num_threads() == threads
+    return {name: steps[1:] for name, steps in turns.steps.items()}
+
+
+def middle(steps):
+    """Medians of a step and of its parts, in seconds, and tokens an answer."""
+    whole, sampling, tokens = zip(*steps, strict=True)
+    update = [a - b for a, b in zip(whole, sampling, strict=True)]
+    return median(whole), median(sampling), median(update), fmean(tokens)
+
+
+def main():
+    """Print and record the comparison; returns how many times as fast ours is."""
+    found = {name: middle(steps) for name, steps in take_turns().items()}
+    head = f"{torch.get_num_threads()} threads"
+    print(f"{head:10}       GRPO    sampling      update  tokens")
+    for name, (*seconds, tokens) in found.items():
+        print(f"{name:10} {'  '.join(f'{s:8.3f} s' for s in seconds)}  {tokens:6.1f}")
+    best = min(IMPLEMENTATIONS, key=lambda name: found[name][0])
+    row = {"grouped": int(best == "grouped_mm")}
+    for index, part in enumerate(("", "sampling_", "update_")):
+        ours, theirs = found["ours"][index], found[best][index]
+        row |= {f"ours_{part}s": ours, f"theirs_{part}s": theirs}
+        row |= {f"{part}ratio": theirs / ours}
+    row |= {"ours_tokens": found["ours"][3], "theirs_tokens": found[best][3]}
+    write_log(OUT, [row], command=f"{INSTALL} && python tests/bench/grpo_step.py")
+    return row["ratio"]
+
+
+if __name__ == "__main__":
+    print(f"ratio grpo={main():.2f}")
