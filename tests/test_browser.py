@@ -7,7 +7,8 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 
-from r1.accounting import count_gpus, kv_cache_bytes
+from r1.accounting import count_gpus, kv_cache_bytes, training_flops
+from r1.bill import PRICES, ServiceDay, TrainingBill
 from r1.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
@@ -115,4 +116,58 @@ def test_the_cache_figure_counts_as_the_package_does(moved, browser, address):
             kv_cache_bytes(config, context * users),
             count_gpus(config, context, users, memory=80e9),
         ]
+    page.close()
+
+
+# The first two are exponents of two; shares are in percent, tokens in trillions.
+BILLS = [
+    {},
+    {"experts": 8, "length": 15, "share": 25.5, "prices": "V3"},
+    {"tokens": 7.5, "rent": 4.3, "watts": 1530, "billed": 31, "prices": "o1"},
+    {"experts": 0, "length": 10, "billed": 0, "prices": "R1 at night"},
+]
+
+
+@pytest.mark.parametrize("moved", BILLS)
+def test_the_interactive_bill_adds_up_as_the_package_does(moved, browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}/book/10_bill.html", wait_until="load")
+    for name, value in moved.items():
+        if name == "prices":
+            page.locator("#bill-prices").select_option(value)
+        else:
+            page.locator(f"#bill-{name}").fill(str(value))
+    start = {"experts": 3, "length": 12, "tokens": 14.8, "share": 39.06, "rent": 2.0}
+    at = start | {"watts": 700.0, "billed": 100, "prices": "R1"} | moved
+    config = replace(
+        ModelConfig.deepseek_v3(),
+        n_activated_experts=2 ** at["experts"],
+        n_expert_groups=1,
+        n_limited_groups=1,
+    )
+    bill = TrainingBill(
+        training_flops(config, 2 ** at["length"]),
+        tokens=at["tokens"] * 1e12,
+        utilization=at["share"] / 100,
+        rent=float(at["rent"]),
+        watts=float(at["watts"]),
+    )
+    day, billed = ServiceDay(rent=float(at["rent"])), at["billed"] / 100
+    expected = {
+        "flops": bill.flops_per_token,
+        "pretraining": bill.pretraining_hours,
+        "hours": bill.hours,
+        "days": bill.hours / 2048 / 24,
+        "dollars": bill.dollars,
+        "energy": bill.megawatt_hours,
+        "cost": day.cost,
+        "revenue": day.revenue(PRICES[at["prices"]], billed),
+        "margin": day.margin(PRICES[at["prices"]], billed),
+    }
+    for what, value in expected.items():
+        cell = page.locator(f"#bill-figure [data-what={what}]")
+        assert float(cell.get_attribute("data-value")) == pytest.approx(value), what
+    if not moved:
+        dollars = page.locator("#bill-figure [data-what=dollars]").inner_text()
+        assert dollars == "5,576,000"
     page.close()

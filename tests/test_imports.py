@@ -14,6 +14,7 @@ ORDER = [
         "formats",
         "config",
         "accounting",
+        "bill",
         "layers",
         "cache",
         "attention",
@@ -36,7 +37,7 @@ ORDER = [
         "timing",
     ),
 ]
-WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
+WITHOUT_TORCH = ["formats", "config", "accounting", "bill", "tokenizer", "tasks"]
 WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LINES = 220
