@@ -14,6 +14,7 @@ ORDER = [
         "formats",
         "config",
         "accounting",
+        "schedule",
         "layers",
         "cache",
         "attention",
@@ -37,6 +38,7 @@ ORDER = [
     ),
 ]
 WITHOUT_TORCH = ["formats", "config", "accounting", "tokenizer", "tasks"]
+WITHOUT_TORCH += ["schedule"]
 WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LINES = 220
