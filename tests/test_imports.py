@@ -21,7 +21,7 @@ ORDER = [
         "moe",
         "block",
     ),
-    *("mtp", "model", "parallel", "tokenizer", "answers", "tasks", "corpus"),
+    *("mtp", "model", "parallel", "wires", "tokenizer", "answers", "tasks", "corpus"),
     *("rewards", "verifiers", "confine", "programs"),
     *("generate", "drafting", "checkpoint", "distributed", "records", "evaluate"),
     *(
