@@ -10,6 +10,15 @@ from axe_playwright_python.sync_playwright import Axe
 from r1.accounting import count_gpus, kv_cache_bytes, training_flops
 from r1.bill import PRICES, ServiceDay, TrainingBill
 from r1.config import ModelConfig
+from r1.schedule import (
+    METHODS,
+    Times,
+    bubble_formula,
+    bubbles,
+    makespan,
+    peak_activations,
+    simulate,
+)
 
 ROOT = Path(__file__).parent.parent
 MODES = {
@@ -170,4 +179,50 @@ def test_the_interactive_bill_adds_up_as_the_package_does(moved, browser, addres
     if not moved:
         dollars = page.locator("#bill-figure [data-what=dollars]").inner_text()
         assert dollars == "5,576,000"
+    page.close()
+
+
+SCHEDULES = [
+    {},
+    {"stages": 16, "micros": 48},
+    {"stages": 4, "micros": 2, "weight": 3},
+    {"stages": 6, "micros": 26, "forward": 3, "input": 4, "weight": 2, "saved": 3},
+    {"stages": 10, "micros": 12, "forward": 4, "saved": 6, "wire": 2},
+]
+
+
+@pytest.mark.parametrize("moved", SCHEDULES)
+def test_the_schedule_figure_waits_as_the_package_does(moved, browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}/book/09_pipelines.html", wait_until="load")
+    for name, value in moved.items():
+        page.locator(f"#schedule-{name}").fill(str(value))
+    size = {"stages": 8, "micros": 20, "forward": 1, "input": 1, "weight": 1}
+    size |= {"saved": 0, "wire": 0} | moved
+    f, b = size["forward"], size["input"] + size["weight"]
+    both = max(f, b, f + b - size["saved"])
+    times = Times(f, b, size["weight"], both, size["wire"])
+    stages = size["stages"]
+    least = {"1F1B": 1, "ZB1P": 1, "DualPipe": 2 * stages, "DualPipeV": stages}
+    for method, build in METHODS.items():
+        row = page.locator(f"tr[data-method={method}]")
+        shown = {
+            what: row.locator(f"[data-what={what}]").get_attribute("data-value")
+            for what in ("micros", "length", "bubble", "formula", "held", "share")
+        }
+        micros = max(size["micros"], least[method])
+        schedule = build(stages, micros)
+        spans = simulate(schedule, times)
+        idle = bubbles(spans)
+        assert int(shown["micros"]) == micros
+        assert float(shown["length"]) == makespan(spans)
+        assert [float(x) for x in shown["bubble"].split()] == [min(idle), max(idle)]
+        assert float(shown["formula"]) == bubble_formula(method, stages, times)
+        assert int(shown["held"]) == max(peak_activations(schedule))
+        share = sum(idle) / len(idle) / makespan(spans)
+        assert float(shown["share"]) == pytest.approx(share)
+        page.locator(f"#schedule-figure input[value={method}]").check()
+        slots = sum(len(slot) for row in schedule for slot in row)
+        drawn = page.locator("#schedule-figure rect:not(.schedule-pair)")
+        assert drawn.count() == slots
     page.close()

@@ -15,13 +15,14 @@ ORDER = [
         "config",
         "accounting",
         "bill",
+        "schedule",
         "layers",
         "cache",
         "attention",
         "moe",
         "block",
     ),
-    *("mtp", "model", "parallel", "tokenizer", "answers", "tasks", "corpus"),
+    *("mtp", "model", "parallel", "wires", "tokenizer", "answers", "tasks", "corpus"),
     *("rewards", "verifiers", "confine", "programs"),
     *("generate", "drafting", "checkpoint", "distributed", "records", "evaluate"),
     *(
@@ -37,7 +38,8 @@ ORDER = [
         "timing",
     ),
 ]
-WITHOUT_TORCH = ["formats", "config", "accounting", "bill", "tokenizer", "tasks"]
+WITHOUT_TORCH = ["formats", "config", "accounting", "bill", "schedule", "tokenizer"]
+WITHOUT_TORCH += ["tasks"]
 WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LINES = 220

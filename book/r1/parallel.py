@@ -170,13 +170,15 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     }
 
 
-def launch(processes: int, *arguments: str, timeout: int = 120) -> list[dict]:
-    """Start `torchrun ... -m r1.parallel` with arguments; a report for each process.
+def launch(
+    processes: int, *arguments: str, module: str = "r1.parallel", timeout: int = 120
+) -> list[dict]:
+    """Start `torchrun ... -m module` with arguments; a report for each process.
 
     Raises RuntimeError with the first error of any process.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={processes}", "-m", "r1.parallel", *arguments]
+    command += [f"--nproc-per-node={processes}", "-m", module, *arguments]
     package = Path(__file__).parent.parent
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
     done = subprocess.run(
