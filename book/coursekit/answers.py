@@ -36,6 +36,10 @@ class _Largest(TorchDispatchMode):
         super().__init__()
         self.elements = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # spares the import of torch's compiler, which takes seconds
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         given = {
@@ -77,8 +81,12 @@ def _gradient(function: Callable, args: list, kwargs: dict, cotangent: Any) -> A
     first = value[0] if isinstance(value, tuple | list) else value
     if not isinstance(first, torch.Tensor):
         raise TypeError(f"no gradient of a {type(first).__name__}: return a tensor")
+    if cotangent is not None and first.shape != cotangent.shape:
+        shapes = f"{list(first.shape)}, not {list(cotangent.shape)}"
+        raise ValueError(f"the value has the shape {shapes}")
     if first.requires_grad:
-        first.backward(cotangent)
+        # a scalar's `backward` spares the import of sympy
+        (first if cotangent is None else (first * cotangent).sum()).backward()
     grads = [arg.grad if isinstance(arg, torch.Tensor) else None for arg in args]
     return value, grads, {name: p.grad for name, p in named.items()}
 

@@ -67,24 +67,24 @@ class Verdict:
 
 
 @contextmanager
-def _importable(folder: Path):
+def _importable(folders: list[Path]):
     """Let test files import helpers beside them, and forget these afterwards."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
+    before, path = set(sys.modules), list(sys.path)
+    sys.path[:0] = [str(folder) for folder in folders]
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        sys.path[:] = path
         for name in set(sys.modules) - before:
             file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).parent == folder:
+            if file and Path(file).parent in folders:
                 del sys.modules[name]
 
 
 def find_tests(paths: Iterable[Path]) -> list[Test]:
     """The tests of files, in the order of questions and files.
 
-    Helpers beside them can be imported by their plain name.
+    Helpers in the folders of any of them can be imported by their plain name.
 
     Raises SuiteError for a file that cannot be run and for a test without points, of
     an unknown form, or of a name that is there twice.
@@ -92,11 +92,13 @@ def find_tests(paths: Iterable[Path]) -> list[Test]:
     if not __debug__:
         raise SuiteError("python -O ignores assertions: run without it")
     tests: dict[str, Test] = {}
+    paths = list(paths)
+    folders = list(dict.fromkeys(path.parent for path in paths))
     for path in paths:
         spec = importlib.util.spec_from_file_location(f"tests_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
         try:
-            with _importable(path.parent):
+            with _importable(folders):
                 exec(compile(path.read_bytes(), path.name, "exec"), module.__dict__)
         except Exception as error:
             text = f"{path.name}: {type(error).__name__}: {error}"

@@ -48,7 +48,6 @@ def points(number: float, seconds: float | None = None) -> Callable:
 
 
 def _require(condition: object, message: str) -> None:
-    """Fail the test with a message for the student unless the condition holds."""
     if not condition:
         raise AssertionError(message)
 
@@ -96,7 +95,7 @@ def _close_tensors(actual, expected, what, rtol, atol) -> None:
     _require(wanted == found, f"{what}: expected {wanted} values, got {actual.dtype}")
     if wanted != "floating":
         wrong = actual != expected
-        _require(not wrong.any(), f"{what}: {_where(actual, expected, wrong)}")
+        _require_none(wrong, actual, expected, what)
         return
     a, e = actual.double(), expected.double()
     broken = ~a.isfinite() & e.isfinite()
@@ -105,7 +104,7 @@ def _close_tensors(actual, expected, what, rtol, atol) -> None:
     rtol = default[0] if rtol is None else rtol
     atol = default[1] if atol is None else atol
     wrong = ~torch.isclose(a, e, rtol, atol, equal_nan=True)
-    _require(not wrong.any(), f"{what}: {_where(a, e, wrong)}")
+    _require_none(wrong, a, e, what)
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -114,13 +113,15 @@ def _kind(tensor: torch.Tensor) -> str:
     return "floating" if tensor.is_floating_point() else "whole"
 
 
-def _where(actual, expected, wrong) -> str:
-    """The first wrong number beside the right one, and how many there are."""
+def _require_none(wrong, actual, expected, what: str) -> None:
+    """Fail with the first wrong number beside the right one, if any are wrong."""
+    if not wrong.any():
+        return
     index = tuple(wrong.nonzero()[0].tolist())
     at = f" at {list(index)}" if index else ""
     a, e = actual[index].item(), expected[index].item()
     share = f"; {int(wrong.sum())} of {wrong.numel()} differ" if index else ""
-    return f"got {a:.6g}{at} where {e:.6g} is right{share}"
+    raise AssertionError(f"{what}: got {a:.6g}{at} where {e:.6g} is right{share}")
 
 
 def _close_numbers(actual, expected, what, rtol, atol) -> None:
