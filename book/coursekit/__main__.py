@@ -45,10 +45,17 @@ def parser() -> argparse.ArgumentParser:
     one = {"help": "name of an assignment, or its folder"}
     sub = command("build", run_build, "Make the students' zip from the master.")
     sub.add_argument("assignment", **one)
-    sub.add_argument("--instructor", type=Path, metavar="DIR",
-                     help="also write the solution, with all it needs, here")  # fmt: skip
-    sub.add_argument("--compare", action="store_true",
-                     help="write nothing; fail if the zip is not up to date")  # fmt: skip
+    sub.add_argument(
+        "--instructor",
+        type=Path,
+        metavar="DIR",
+        help="also write the solution, with all it needs, here",
+    )
+    sub.add_argument(
+        "--compare",
+        action="store_true",
+        help="write nothing; fail if the zip is not up to date",
+    )
 
     sub = command("check", run_check, "Run the public tests on one notebook.")
     sub.add_argument("assignment", **one)
@@ -57,35 +64,50 @@ def parser() -> argparse.ArgumentParser:
     sub = command("grade", run_grade, "Grade a folder of submissions.")
     sub.add_argument("folder", type=Path, help="one file or folder for each student")
     sub.add_argument("--assignment", required=True, **one)
-    sub.add_argument("--out", type=Path, default=Path("grades"),
-                     help="where reports go; taken up again if it is there")  # fmt: skip
-    sub.add_argument("--names", default="plain",
-                     help="plain, canvas, moodle or a pattern with (?P<student>...)")  # fmt: skip
+    sub.add_argument(
+        "--out",
+        type=Path,
+        default=Path("grades"),
+        help="where reports go; taken up again if it is there",
+    )
+    sub.add_argument(
+        "--names",
+        default="plain",
+        help="plain, canvas, moodle or a pattern with (?P<student>...)",
+    )
     sub.add_argument("--roster", type=Path, help="CSV file with the ids of the class")
     sub.add_argument("--manual", type=Path, help="points for written answers")
     sub.add_argument("--overlay", type=Path, help="folder with private tests")
-    sub.add_argument("--secret-file", type=Path,
-                     help="seeds come from it (or from COURSE_SECRET)")  # fmt: skip
+    sub.add_argument(
+        "--secret-file", type=Path, help="seeds come from it (or from COURSE_SECRET)"
+    )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     sub.add_argument("--again", action="store_true", help="judge everything anew")
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
-    sub.add_argument("--unsafe", action="store_true",
-                     help="without bubblewrap: submissions can then read your files, "
-                     "hidden tests and the secret's file included, and use the "
-                     "network; only for code that you trust")  # fmt: skip
+    sub.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="without bubblewrap: submissions can then read your files, "
+        "hidden tests and the secret's file included, and use the "
+        "network; only for code that you trust",
+    )
 
     sub = command("prove", run_prove, "Prove that assignments grade themselves.")
     sub.add_argument("assignments", nargs="+", metavar="ASSIGNMENT")
     sub.add_argument("--quick", action="store_true", help="reference and blank only")
-    sub.add_argument("--hostile", action="store_true",
-                     help="also grade the hostile set, made from the first")  # fmt: skip
+    sub.add_argument(
+        "--hostile",
+        action="store_true",
+        help="also grade the hostile set, made from the first",
+    )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
 
     sub = command("export", run_export, "Write grades in another system's form.")
     sub.add_argument("system", choices=["canvas", "moodle", "gradescope"])
     sub.add_argument("results", type=Path, help="the folder that grade --out has made")
-    sub.add_argument("--course", type=Path,
-                     help="the table that Canvas or Moodle has given out")  # fmt: skip
+    sub.add_argument(
+        "--course", type=Path, help="the table that Canvas or Moodle has given out"
+    )
     sub.add_argument("--column", help="Canvas: the assignment's column in that table")
     sub.add_argument("--match", help="the column there that holds our ids")
     sub.add_argument("--points", default="total", help="total (default) or auto")

@@ -187,11 +187,12 @@ def _generator(state: torch.Tensor) -> torch.Generator:
 @contextmanager
 def own_state(seed: int) -> Iterator[None]:
     """Seeded random numbers, float32 and gradients inside; as before afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
+    python = random.getstate()
+    numpy = np.random.get_state()  # noqa: NPY002
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         random.seed(seed)
-        np.random.seed(seed % 2**32)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
         torch.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
         try:
@@ -199,4 +200,4 @@ def own_state(seed: int) -> Iterator[None]:
         finally:
             torch.set_default_dtype(dtype)
             random.setstate(python)
-            np.random.set_state(numpy)
+            np.random.set_state(numpy)  # noqa: NPY002

@@ -104,7 +104,9 @@ class Assignment:
                 )
         unknown = {test.question for test in tests} - set(self.questions)
         if unknown:
-            raise AssignmentError(f"{self.name}: tests for {sorted(unknown)}, no points")
+            raise AssignmentError(
+                f"{self.name}: tests for {sorted(unknown)}, no points"
+            )
         return tests
 
     @functools.cached_property
@@ -147,7 +149,9 @@ def find(name: str | Path) -> Path:
         if (folder / f"{folder.resolve().name}.md").is_file():
             return folder.resolve()
     known = [p.parent.name for p in sorted(ASSIGNMENTS.glob("*/mutants.toml"))]
-    raise AssignmentError(f"no assignment {name}; there are {', '.join(known) or 'none'}")
+    raise AssignmentError(
+        f"no assignment {name}; there are {', '.join(known) or 'none'}"
+    )
 
 
 def load(folder: str | Path, overlay: Path | None = None) -> Assignment:
@@ -161,7 +165,9 @@ def load(folder: str | Path, overlay: Path | None = None) -> Assignment:
     master = read_master(over if over and over.exists() else folder / f"{name}.md")
     given = dict(master.metadata.get("assignment", {}))
     if unknown := set(given) - KEYS:
-        raise AssignmentError(f"{name}: unknown keys {sorted(unknown)} of {sorted(KEYS)}")
+        raise AssignmentError(
+            f"{name}: unknown keys {sorted(unknown)} of {sorted(KEYS)}"
+        )
     if missing := {"name", "title", "questions"} - set(given):
         raise AssignmentError(f"{name}: the front matter lacks {sorted(missing)}")
     if given["name"] != name:

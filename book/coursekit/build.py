@@ -30,8 +30,8 @@ README = """\
 
 Grading runs your cells from top to bottom, {cell:g} seconds at most for each, without
 network, in an empty folder with the files that came with this one, and then calls your
-functions, {call:g} seconds at most for each call. A cell tagged `experiment` is not run.
-Processes cannot be started there. The folder `coursekit/` only serves `check`.
+functions, {call:g} seconds at most for each call. A cell tagged `experiment` is left
+out. Processes cannot be started there. The folder `coursekit/` only serves `check`.
 """
 
 

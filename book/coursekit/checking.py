@@ -1,4 +1,4 @@
-"""`check("q1", globals())` in a notebook: run the public tests and say what is wrong."""
+"""`check("q1", globals())` in a notebook: run the public tests, say what is wrong."""
 
 import os
 from pathlib import Path

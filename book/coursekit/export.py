@@ -31,8 +31,8 @@ def points_of(grades: Path, column: str = "total") -> tuple[dict[str, float], fl
     most = {float(row["max"]) for row in rows}
     if column == "total" and not any(row["total"] for row in rows):
         raise TableError(
-            f"{grades.name}: no total yet, since written answers wait for their points; "
-            "fill manual.csv and grade again, or export --column auto"
+            f"{grades.name}: no total yet, written answers wait for their points; "
+            "fill manual.csv and grade again, or export --points auto"
         )
     points = {r["student"].strip(): float(r[column]) for r in rows if r[column].strip()}
     return points, max(most, default=0.0)

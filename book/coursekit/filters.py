@@ -4,8 +4,19 @@ import platform
 from struct import pack
 
 from r1 import confine
-from r1.confine import ALLOW, ANY_BIT, ARCHITECTURE, ARGUMENT, EQUAL, KILL, LOAD
-from r1.confine import MACHINES, NUMBER, REFUSE, RETURN
+from r1.confine import (
+    ALLOW,
+    ANY_BIT,
+    ARCHITECTURE,
+    ARGUMENT,
+    EQUAL,
+    KILL,
+    LOAD,
+    MACHINES,
+    NUMBER,
+    REFUSE,
+    RETURN,
+)
 
 Rule = tuple[int, int, int, int]  # see `r1.confine.filter_rules`
 

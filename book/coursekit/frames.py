@@ -31,7 +31,7 @@ class Reader:
     def advance(self) -> bytes | None:
         """Read what is there, no further than this message; None until it is whole.
 
-        Raises Broken at the end of the stream and for a message of more than MOST bytes.
+        Raises Broken at the end of the stream and for more than MOST bytes.
         """
         end = LENGTH.size
         if len(self.held) >= LENGTH.size:
@@ -56,7 +56,7 @@ class Reader:
         return message
 
     def message(self) -> bytes:
-        """Wait for a whole message; raises Broken, also when the socket's time is out."""
+        """Wait for a whole message; raises Broken, also when time is out."""
         while True:
             if (found := self.advance()) is not None:
                 return found

@@ -125,7 +125,7 @@ def _each(
     waiting: list[tuple[Submission, Path, str]],
     options: Options,
 ) -> Iterator[tuple[Submission, Path, str, str]]:
-    """Judge with `jobs` processes; yields each submission when its process has ended."""
+    """Judge with `jobs` processes; yields a submission when its process has ended."""
     queue, running = list(reversed(waiting)), {}
     try:
         while queue or running:
@@ -151,5 +151,3 @@ def _each(
         for process, *_ in running.values():
             process.kill()
             process.join()
-
-

@@ -15,7 +15,9 @@ from coursekit.notebooks import defined, instructor, starter
 
 GRADED = ("ok", "look")
 HOG = "held = [bytearray(b'x' * 2**26) for _ in range(2**10)]"
-FILES = "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/work'):"
+FILES = (
+    "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/work'):"
+)
 DESCRIPTORS = "import os\nfor fd in range(3, 64):\n    try: os.write(fd, {data})\n"
 DESCRIPTORS += "    except OSError: pass"
 FORGED = "(len(_b := encode({'value': 0.0})).to_bytes(4, 'little') + _b)"
@@ -87,7 +89,7 @@ CELLS = {
     "sends a datagram": CONNECT.replace("STREAM", "DGRAM") + "s.send(b'x')",
     "writes to the keeper": "open('/proc/1/mem', 'rb+').write(b'x')",
     "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
-    "prints forged results": "print('{\"status\": \"ok\", \"points\": 100}')",
+    "prints forged results": 'print(\'{"status": "ok", "points": 100}\')',
 }
 # What F does before it answers; its question is lost.
 INSIDE = {
@@ -129,7 +131,7 @@ BLANK = {
     "returns what is always equal": EQUAL,
     "patches the kit": KIT,
     "patches json": "import json\njson.dumps = lambda *a, **k: '0.0'",
-    "prints forged results": "print('{\"status\": \"ok\", \"points\": 100}')",
+    "prints forged results": 'print(\'{"status": "ok", "points": 100}\')',
 }
 # Files of other content than the solution's, by what replaces it: unreadable.
 BYTES = {
@@ -177,7 +179,9 @@ def _with(notebook: Any, source: str, first: bool = False) -> bytes:
 def wrapped(function: str, body: str) -> str:
     """A cell by which a function does something before it answers."""
     lines = "".join(f"    {line}\n" for line in body.splitlines())
-    lines = lines.replace("F(", f"{function}(").replace("return F", f"return {function}")
+    lines = lines.replace("F(", f"{function}(").replace(
+        "return F", f"return {function}"
+    )
     begin = f"_answer = {function}\ndef {function}(*a, **k):\n"
     return f"{begin}{lines}    return _answer(*a, **k)\n"
 

@@ -37,9 +37,10 @@ class Marker:
             self.wrong = {}
             try:
                 for number, source in enumerate(self.cells, 1):
-                    if number not in self.left_out:
-                        if wrong := self.box.cell(source, number):
-                            self.wrong[number] = wrong
+                    if number in self.left_out:
+                        continue
+                    if wrong := self.box.cell(source, number):
+                        self.wrong[number] = wrong
                 return True
             except Ended as end:
                 self.left_out[number] = end.kind

@@ -166,7 +166,9 @@ def _mutant(given: dict, right: Variant, known: set[str]) -> Variant:
 def _replaced(name: str, cells: list[str], old: str, new: str) -> list[str]:
     count = sum(cell.count(old) for cell in cells)
     if count != 1:
-        raise AssignmentError(f"mutant {name!r}: {old!r} is there {count} times, not once")
+        raise AssignmentError(
+            f"mutant {name!r}: {old!r} is there {count} times, not once"
+        )
     return [cell.replace(old, new) for cell in cells]
 
 

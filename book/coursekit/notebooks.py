@@ -81,7 +81,7 @@ def stub(source: str, question: str, where: str = "a cell") -> str:
 
 
 def question_of(cell: NotebookNode, assignment: Assignment) -> str:
-    """The question of an answer or a written cell; raises AssignmentError if unclear."""
+    """The question of an answer or written cell; raises AssignmentError if unclear."""
     known = {*assignment.questions, *assignment.written}
     found = tags(cell) & known
     if len(found) != 1:
@@ -166,4 +166,6 @@ def solution_lines(assignment: Assignment) -> set[str]:
                 target.add(line.strip())
             else:
                 shown.add(line.strip().removeprefix(STARTER).strip())
-    return {line for line in secret - shown if len(re.sub(r"\s", "", line)) >= REVEALING}
+    return {
+        line for line in secret - shown if len(re.sub(r"\s", "", line)) >= REVEALING
+    }

@@ -228,6 +228,8 @@ def misjudged(
         if one.lost is None or question in one.lost:
             due = None if one.lost is None else 0.0
         if (got := result["questions"][question]) != due:
-            said = [v["message"] for v in result["verdicts"] if v["question"] == question]
+            said = [
+                v["message"] for v in result["verdicts"] if v["question"] == question
+            ]
             found.append(f"{one.name}: {question} got {got}, not {due}: {said}")
     return found

@@ -88,7 +88,9 @@ def table(
     return rows + [absent(student, assignment) for student in sorted(away)]
 
 
-def feedback(result: dict[str, Any], row: dict[str, Any], assignment: Assignment, given):
+def feedback(
+    result: dict[str, Any], row: dict[str, Any], assignment: Assignment, given
+):
     """A student's page: points and messages, no source of a test."""
     by_hand = {
         question: given.get((result["student"], question), Given(None, "", ""))
@@ -104,7 +106,7 @@ def feedback(result: dict[str, Any], row: dict[str, Any], assignment: Assignment
 
 
 def distribution(values: list[float], most: float) -> list[int]:
-    """How many values lie in each tenth of the range from 0 to `most`, ends included."""
+    """How many values lie in each tenth from 0 to `most`, ends included."""
     counts = [0] * BINS
     for value in values:
         counts[min(int(BINS * value / most), BINS - 1)] += 1

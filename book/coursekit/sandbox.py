@@ -20,10 +20,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from r1 import confine
-
 from coursekit.filters import kernel_rules, packed
 from coursekit.frames import Broken, Reader, send
+from r1 import confine
 
 HERE = Path(__file__).parent
 INSIDE = ("__init__", "codec", "answers", "frames", "filters", "worker")
@@ -121,7 +120,9 @@ def environment(kit: str, home: str) -> dict[str, str]:
 def missing() -> str:
     """Why there can be no walls here, with the remedy; empty if there can be."""
     if sys.platform != "linux" or platform.machine() not in confine.MACHINES:
-        return "grading needs Linux on x86-64 or AArch64: use WSL, a container, a server"
+        return (
+            "grading needs Linux on x86-64 or AArch64: use WSL, a container, a server"
+        )
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed: apt-get install bubblewrap"
     tried = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "true"]

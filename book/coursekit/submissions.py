@@ -149,7 +149,9 @@ def notebook_of(submission: Submission, assignment: Assignment) -> tuple[Path, s
     if not books:
         held = ", ".join(sorted(submission.files)[:5]) or "nothing"
         raise Unreadable(f"no notebook in it, but {held}; ask for {wanted}")
-    raise Unreadable(f"{len(books)} notebooks: {', '.join(sorted(books)[:5])}; keep one")
+    raise Unreadable(
+        f"{len(books)} notebooks: {', '.join(sorted(books)[:5])}; keep one"
+    )
 
 
 def handed_in(submission: Submission, assignment: Assignment) -> dict[str, Path]:
@@ -179,7 +181,9 @@ def _source(cell: dict) -> str:
 def _tags(cell: dict) -> set[str]:
     metadata = cell.get("metadata")
     found = metadata.get("tags") if isinstance(metadata, dict) else None
-    return {t for t in found if isinstance(t, str)} if isinstance(found, list) else set()
+    return (
+        {t for t in found if isinstance(t, str)} if isinstance(found, list) else set()
+    )
 
 
 def read_notebook(path: Path, assignment: Assignment) -> Notebook:

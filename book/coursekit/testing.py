@@ -11,22 +11,10 @@ from typing import Any
 
 import torch
 
-from coursekit.student import (
-    Gradients,
-    Remote,
-    Student,
-    StudentError,
-    changed,
-    gradient,
-    largest,
-    run,
-)
-from coursekit.weights import Weights, weights
+from coursekit.student import changed, gradient, largest, run
+from coursekit.weights import weights
 
-__all__ = [
-    *("Gradients", "Remote", "Student", "StudentError", "Weights"),
-    *("changed", "close", "gradient", "largest", "points", "run", "weights"),
-]
+__all__ = ["changed", "close", "gradient", "largest", "points", "run", "weights"]
 
 TOLERANCE = {torch.float64: (1e-7, 1e-9), torch.bfloat16: (2e-2, 1e-2)}
 DEFAULT_TOLERANCE = (1e-4, 1e-5)

@@ -62,7 +62,13 @@ def weights(
     metadata = _header(data, name).get("__metadata__") or {}
     try:
         tensors = load(data)
-    except (SafetensorError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        AttributeError,
+    ) as error:
         raise AssertionError(f"{name} is damaged: {error}") from error
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.float().isfinite().all():

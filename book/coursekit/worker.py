@@ -2,9 +2,10 @@
 
 The keeper is the first process of the sandbox. It has imported torch, runs no code of
 the student's, and cannot be killed, stopped or read from inside. The session runs the
-notebook's cells, in threads that may start no process. Each test gets a fork of the session, so that no test sees what
-another has done. The keeper passes messages on, watches time, memory and processes, and
-ends what goes too far.
+notebook's cells, in threads that may start no process. Each test gets a fork of the
+session, so that no test sees what another has done; it may start no process either.
+The keeper passes messages on, watches time, memory and processes, and ends what goes
+too far.
 
     grader --stdin--> keeper --control--> session --fork--> test --pair--> keeper
 
@@ -12,6 +13,7 @@ Messages from the grader are a JSON head and, after a zero byte, the bytes of a 
 """
 
 import ast
+import contextlib
 import ctypes
 import json
 import linecache
@@ -345,10 +347,8 @@ class Keeper:
 
 def kill(pid: int) -> None:
     """Kill a process that may be gone already."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def limit_memory(more: int) -> None:
@@ -365,7 +365,7 @@ def silence() -> None:
 
 
 def main() -> None:
-    """Keep the limits given as JSON, for a grader whose socket is the standard input."""
+    """Keep the limits given as JSON, for a grader at the socket on standard input."""
     limits = json.loads(sys.argv[1])
     channel = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
@@ -378,6 +378,7 @@ def main() -> None:
     torch.set_num_threads(1)
     decode(encode(torch.zeros(1)))  # what is used by all is loaded before the forks
     Keeper(channel, limits).serve()
+    os._exit(0)  # taking torch down properly would take half a second
 
 
 if __name__ == "__main__":
