@@ -16,7 +16,7 @@ from coursekit.notebooks import defined, instructor, starter
 GRADED = ("ok", "look")
 HOG = "held = [bytearray(b'x' * 2**26) for _ in range(2**10)]"
 FILES = (
-    "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/work'):"
+    "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/box'):"
 )
 DESCRIPTORS = "import os\nfor fd in range(3, 64):\n    try: os.write(fd, {data})\n"
 DESCRIPTORS += "    except OSError: pass"
@@ -67,9 +67,9 @@ CELLS = {
     "hogs memory": HOG,
     "hogs memory in children": "import os\nif all(os.fork() for _ in range(6)): pass\n"
     + HOG,
-    "deletes files": f"{FILES}\n    shutil.rmtree(p, True)\nos.remove('/work/x')",
+    "deletes files": f"{FILES}\n    shutil.rmtree(p, True)\nos.remove('/box/x')",
     "fills the disk": "for i in range(100):\n"
-    "    for where in ('/tmp', '/work', '/dev/shm', '/'):\n"
+    "    for where in ('/tmp', '/box', '/dev/shm', '/'):\n"
     "        try: open(f'{where}/{i}', 'wb').write(bytes(2**24))\n"
     "        except OSError: pass",
     "prints 40 MB": "print('x' * 40 * 2**20)",

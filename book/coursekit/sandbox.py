@@ -92,12 +92,12 @@ def command(limits: Limits, files: Mapping[str, Path], filter_fd: int) -> list[s
         call += ["--ro-bind", str(source), place]
     for shared in ("r1", "data"):
         call += ["--ro-bind-try", str(HERE.parent / shared), f"/kit/{shared}"]
-    call += ["--size", str(limits.disk), "--tmpfs", "/work"]
+    call += ["--size", str(limits.disk), "--tmpfs", "/box"]
     for name, path in sorted(files.items()):
-        call += ["--ro-bind", str(path), f"/work/{name}"]
+        call += ["--ro-bind", str(path), f"/box/{name}"]
     # The root that bubblewrap makes is memory without a limit until it is read-only.
-    call += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/work"]
-    for name, value in environment("/kit", "/work").items():
+    call += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/box"]
+    for name, value in environment("/kit", "/box").items():
         call += ["--setenv", name, value]
     return [*call, "--seccomp", str(filter_fd), *worker(limits)]
 
