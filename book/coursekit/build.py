@@ -94,7 +94,7 @@ def leaked(assignment: Assignment, files: dict[str, bytes]) -> list[str]:
             cells = nbformat.reads(text, as_version=4).cells
             text = "\n".join(cell.source for cell in cells)
         found += [f"{name}: {mark}" for mark in MARKERS if mark in text]
-        held = {line.strip() for line in text.splitlines()} & secret
+        held = {line.strip().lstrip("# ") for line in text.splitlines()} & secret
         found += [f"{name}: {line}" for line in sorted(held)]
     return found
 

@@ -4,6 +4,10 @@ import os
 import stat
 from pathlib import Path
 
+FLAGS = os.O_RDONLY
+for _flag in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):  # what this system has of them
+    FLAGS |= getattr(os, _flag, 0)
+
 
 class Unreadable(Exception):
     """A file that cannot be taken for what it should be; the text says why."""
@@ -15,13 +19,16 @@ def read_bytes(path: Path, limit: int) -> bytes:
     Raises Unreadable for a link, a pipe, a folder, a larger file or a missing one.
     """
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        opened = os.open(path, FLAGS)
     except OSError as error:
         raise Unreadable(f"{path.name}: {error.strerror}") from error
-    with os.fdopen(opened, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise Unreadable(f"{path.name} is not a regular file")
-        data = file.read(limit + 1)
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(opened)
     if len(data) > limit:
         raise Unreadable(f"{path.name} is larger than {limit / 2**20:g} MiB")
     return data

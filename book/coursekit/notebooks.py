@@ -163,7 +163,7 @@ def solution_lines(assignment: Assignment) -> set[str]:
         for inside, line in _regions(cell.source, "a cell"):
             target = secret if hidden or inside else shown
             if STARTER not in line:
-                target.add(line.strip())
+                target.add(line.strip().lstrip("# "))
             else:
                 shown.add(line.strip().removeprefix(STARTER).strip())
     return {
