@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from coursekit.assignment import ASSIGNMENTS, load
 from coursekit.build import release, solved, stale
 from coursekit.files import write

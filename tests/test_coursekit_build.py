@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from coursekit.assignment import AssignmentError, load
 from coursekit.build import release, solved, stale, unzipped, zipped
 from coursekit.notebooks import instructor, solve, starter, stub

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+
 from coursekit.codec import LENGTH, Garbage, Unsendable, decode, encode
 
 SAME = [

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from coursekit.export import canvas, gradescope_all, moodle, points_of
 from coursekit.tables import TableError, read_table
 

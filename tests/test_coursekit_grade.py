@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from coursekit import __main__ as command
 from coursekit import grade as grading
 from coursekit.assignment import load

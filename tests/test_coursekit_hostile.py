@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+
 from coursekit import prove
 from coursekit.assignment import load
 from coursekit.hostile import hostile

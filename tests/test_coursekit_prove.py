@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from coursekit.assignment import AssignmentError, load
 from coursekit.mutants import mutants, zeros
 from coursekit.prove import prove, spread

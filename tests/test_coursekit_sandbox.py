@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from coursekit import filters, sandbox
 from coursekit.frames import Broken, Reader, send
 from coursekit.sandbox import Ended, Limits, NoSandbox, opened

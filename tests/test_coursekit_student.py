@@ -4,6 +4,7 @@ import linecache
 
 import pytest
 import torch
+
 from coursekit.answers import Answers, own_state
 from coursekit.codec import Garbage, encode
 from coursekit.student import (

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from coursekit.assignment import AssignmentError, load
 from coursekit.files import Unreadable, read_bytes
 from coursekit.notebooks import instructor, mark_written, starter

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from coursekit import checking
 from coursekit.answers import Answers
 from coursekit.student import Student
 from coursekit.suite import SuiteError, find_tests, run_test, seed_of, silent_asserts
 from coursekit.testing import close, points, weights
-from safetensors.torch import save_file
 
 WRONG = [
     (None, torch.ones(2), "expected a tensor of shape [2], got None"),

@@ -15,9 +15,7 @@ from coursekit.notebooks import defined, instructor, starter
 
 GRADED = ("ok", "look")
 HOG = "held = [bytearray(b'x' * 2**26) for _ in range(2**10)]"
-FILES = (
-    "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/box'):"
-)
+FILES = "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/box'):"
 DESCRIPTORS = "import os\nfor fd in range(3, 64):\n    try: os.write(fd, {data})\n"
 DESCRIPTORS += "    except OSError: pass"
 FORGED = "(len(_b := encode({'value': 0.0})).to_bytes(4, 'little') + _b)"
@@ -137,7 +135,7 @@ BLANK = {
 BYTES = {
     "truncated": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
-    "no notebook": lambda data: b'["cells"]',
+    "a list": lambda data: b'["cells"]',
     "a number": lambda data: b"1" * 5000,
     "nested": lambda data: b"[" * 10**6,
     "a zip": lambda data: b"PK\x03\x04" + bytes(100),
