@@ -179,7 +179,7 @@ def test_seeds_depend_on_name_and_secret():
         (lambda x: 2 * x, "passed", ""),
         (lambda x: x, "failed", "double 2 is 4"),
         (lambda x: 1 / 0, "ZeroDivisionError", "ZeroDivisionError: division by zero"),
-        (lambda x: torch.ones(2), "judge", "your answer could not be judged"),
+        (lambda x: torch.ones(2), "judge", "your answer does not have the form"),
     ],
 )
 def test_verdicts_tell_why(tmp_path, double, kind, message):

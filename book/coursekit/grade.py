@@ -21,10 +21,12 @@ from tqdm import tqdm
 from coursekit.assignment import Assignment, AssignmentError
 from coursekit.files import write
 from coursekit.mark import key, mark, unread
+from coursekit.processes import limit_memory
 from coursekit.sandbox import NoSandbox, missing
 from coursekit.submissions import Submission
 
 SECRET = "COURSE_SECRET"
+MEMORY = 8 * 2**30  # bytes that judging one submission may need in this process
 FORK = multiprocessing.get_context("fork")
 
 
@@ -70,6 +72,7 @@ def stored(path: Path, wanted: str) -> dict[str, Any] | None:
 def _judge(assignment, submission, options, path, wanted) -> None:
     """In a process of its own: judge, and write the result."""
     torch.set_num_threads(1)
+    limit_memory(MEMORY)
     result = mark(assignment, submission, options.secret, options.unsafe)
     write(path, json.dumps({**result, "key": wanted}, indent=1) + "\n")
 
@@ -103,6 +106,7 @@ def grade(
         else:
             path.unlink(missing_ok=True)
             waiting.append((submission, path, wanted))
+    tqdm.monitor_interval = 0  # a thread, which forks are better off without
     with tqdm(
         total=len(submissions),
         initial=len(results),

@@ -14,7 +14,7 @@ from coursekit.student import Student, StudentError
 from coursekit.submissions import Submission, handed_in, notebook_of, read_notebook
 from coursekit.suite import Test, Verdict, run_test, seed_of
 
-RELOADS = 6  # sessions that a submission may wear out beyond its first
+LEFT_OUT = 6  # cells that may take the session along; then there is no session
 SUSPECT = ("processes", "garbage")
 
 
@@ -27,12 +27,10 @@ class Marker:
         self.wrong: dict[int, str] = {}  # cells that raised
         self.notes: list[str] = []
         self.wasted: dict[str, float] = defaultdict(float)  # seconds, by question
-        self.loads = 0
 
     def load(self) -> bool:
         """Run all cells in a new session; a cell that kills it is left out."""
-        while self.loads <= RELOADS:
-            self.loads += 1
+        while len(self.left_out) <= LEFT_OUT:
             self.box.start()
             self.wrong = {}
             try:
@@ -45,7 +43,6 @@ class Marker:
             except Ended as end:
                 self.left_out[number] = end.kind
                 self.note(f"code cell {number} was left out: {self.why(end.kind)}")
-        self.note("the notebook broke its process again and again")
         return False
 
     def note(self, text: str) -> None:
@@ -86,7 +83,10 @@ class Marker:
         verdict = run_test(test, Student(ask), files, secret)
         if self.box.alive and self.box.end():
             self.note(f"{test.question}: it left processes behind, which were ended")
-        if verdict.kind in ("time", "memory"):
+        if not self.box.alive:
+            self.load()  # at the cost of this question
+            self.wasted[test.question] += time.monotonic() - began
+        elif verdict.kind in ("time", "memory"):
             self.wasted[test.question] += time.monotonic() - began
         if verdict.kind in SUSPECT:
             self.note(f"{test.question}: {verdict.message}")

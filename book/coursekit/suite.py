@@ -163,7 +163,8 @@ def run_test(
             message = NOT_YET
     except Exception as error:
         kind = "judge"
-        message = f"your answer could not be judged: {type(error).__name__}: {error}"
+        said = f"{type(error).__name__}: {error}"
+        message = f"your answer does not have the form that is asked for ({said})"
     earned = test.points if kind == "passed" else 0.0
     return Verdict(
         test.name, test.question, test.title, earned, test.points, kind, message[:2000]

@@ -12,189 +12,33 @@ too far.
 Messages from the grader are a JSON head and, after a zero byte, the bytes of a request.
 """
 
-import ast
-import contextlib
-import ctypes
 import json
-import linecache
 import os
-import re
 import resource
 import select
 import signal
 import socket
 import sys
-import threading
 import time
-import types
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
-from coursekit.answers import Answers, own_state
 from coursekit.codec import decode, encode
-from coursekit.filters import forbid_processes
 from coursekit.frames import Broken, Reader, send
+from coursekit.processes import (
+    SET_DEATH_SIGNAL,
+    SET_DUMPABLE,
+    SET_SUBREAPER,
+    kill,
+    limit_memory,
+    memory,
+    prctl,
+    reap,
+    running,
+)
+from coursekit.session import session, silence
 
 TICK = 0.02  # seconds between two looks at memory and processes
-PAGE = os.sysconf("SC_PAGE_SIZE")
-SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # prctl
-
-
-def prctl(what: int, value: int) -> None:
-    """Set an attribute of this process; see prctl(2)."""
-    ctypes.CDLL(None).prctl(what, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3)
-
-
-# --- what is running -----------------------------------------------------------------
-
-
-def running() -> list[int]:
-    """All processes of the sandbox but the keeper."""
-    me = os.getpid()
-    if me == 1:
-        return [int(e) for e in os.listdir("/proc") if e.isdigit() and e != "1"]
-    return below(me)
-
-
-def below(root: int) -> list[int]:
-    """The processes that descend from `root`, which need not be in a sandbox."""
-    parents = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                stat = Path(f"/proc/{entry}/stat").read_text()
-            except OSError:
-                continue
-            state, parent = stat.rpartition(")")[2].split()[:2]
-            if state not in "ZX":
-                parents[int(entry)] = int(parent)
-    found, border = [], [root]
-    while border:
-        border = [pid for pid, parent in parents.items() if parent in border]
-        found += border
-    return found
-
-
-def memory(pids: list[int], limit: int) -> int:
-    """Bytes that processes hold, exact only above the limit.
-
-    Resident memory counts a page of the keeper's again for every fork, so beyond the
-    limit it is the proportional share that counts.
-    """
-    resident = shares = 0
-    for pid in pids:
-        try:
-            held = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-        except OSError:
-            continue
-        resident += held
-    if resident <= limit:
-        return resident
-    for pid in pids:
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except PermissionError:  # it hides, so all that it holds counts
-            return resident
-        except OSError:
-            continue
-        shares += 1024 * sum(int(x.split()[1]) for x in lines if x[:4] == "Pss:")
-    return shares
-
-
-def reap() -> None:
-    """Take note of processes that have ended, the session's orphans too."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
-
-
-# --- the session and the tests: the student's side ------------------------------------
-
-
-def apart(function: Callable, **arguments) -> str:
-    """Call in a thread that may start no process; this one still has to, for tests."""
-    results = []
-
-    def call() -> None:
-        forbid_processes()
-        results.append(function(**arguments))
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    return results[0] if results else "the thread ended"
-
-
-def run_cell(source: str, number: int, names: dict) -> str:
-    """Run a cell among `names`; what went wrong in it, or nothing."""
-    file = f"<cell {number}>"
-    try:
-        source = plain_python(source)
-        linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-        exec(compile(source, file, "exec", dont_inherit=True), names)
-    except BaseException as error:
-        return Answers(names).describe(error)[:500]
-    return ""
-
-
-def plain_python(source: str) -> str:
-    """A cell without its lines for the shell and for IPython, if it has any."""
-    if source.lstrip().startswith("%%"):
-        return ""
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
-    return source
-
-
-def serve(sock: socket.socket, names: dict, seed: int) -> None:
-    """Answer the requests of one test until its end."""
-    answers, reader = Answers(names), Reader(sock)
-    with own_state(seed):
-        while request := reader.message():
-            send(sock, answers.reply(request))
-
-
-def session(control: socket.socket) -> None:
-    """Run cells and fork for tests, as the keeper says; never returns."""
-    names = new_names()
-    reader = Reader(control)
-    while True:
-        order = json.loads(reader.message())
-        if "source" in order:
-            send(control, json.dumps(apart(run_cell, names=names, **order)).encode())
-            continue
-        _, (given,), _, _ = socket.recv_fds(control, 1, 1)
-        child = os.fork()
-        with socket.socket(fileno=given) as sock:
-            if child == 0:
-                control.close()
-                try:
-                    forbid_processes()
-                    serve(sock, names, order["seed"])
-                finally:
-                    os._exit(0)
-        os.waitpid(child, 0)
-        send(control, b"null")
-
-
-def new_names() -> dict:
-    """An empty notebook; `check` does nothing here, since tests ask from outside."""
-    stand_in = types.ModuleType("coursekit.checking")
-    stand_in.check = lambda *args, **kwargs: None
-    sys.modules["coursekit.checking"] = stand_in
-    main = types.ModuleType("__main__")
-    sys.modules["__main__"] = main
-    main.display = lambda *args, **kwargs: None
-    return main.__dict__
-
-
-# --- the keeper -----------------------------------------------------------------------
 
 
 class Keeper:
@@ -289,6 +133,7 @@ class Keeper:
             return "ok", b""
         self.test.close()
         self.test = None
+        kill(self.session, signal.SIGCONT)  # somebody may have stopped it
         others = first = self.others()
         deadline = time.monotonic() + 10
         while others and time.monotonic() < deadline:
@@ -343,25 +188,6 @@ class Keeper:
             if sock:
                 sock.close()
         self.control, self.test, self.session = None, None, 0
-
-
-def kill(pid: int) -> None:
-    """Kill a process that may be gone already."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def limit_memory(more: int) -> None:
-    """Let this process and its forks reserve only so many bytes more."""
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
-    resource.setrlimit(resource.RLIMIT_AS, (held + more, held + more))
-
-
-def silence() -> None:
-    """Send what the student's code prints to nowhere."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(nowhere, stream)
 
 
 def main() -> None:
