@@ -15,6 +15,7 @@ from coursekit import grade as grading
 from coursekit.assignment import load
 from coursekit.manual import Given, merged, read_manual
 from coursekit.notebooks import instructor, starter
+from coursekit.prove import sandboxed
 from coursekit.report import distribution, row_of, table
 from coursekit.submissions import Submission
 from coursekit.tables import (
@@ -137,7 +138,7 @@ def test_an_answer_that_has_changed_since_it_was_marked_is_reported():
 def test_an_interrupted_run_is_taken_up_again(walls, tmp_path):
     for number_ in range(4):
         hand_in(tmp_path / "class", f"s{number_}", instructor(EXAMPLE))
-    out = tmp_path / "out"
+    out, before = tmp_path / "out", sandboxed()
     call = [sys.executable, "-m", "coursekit", "grade", str(tmp_path / "class")]
     call += ["--assignment", str(FOLDER), "--out", str(out), "--jobs", "1", "--quiet"]
     process = subprocess.Popen(
@@ -153,6 +154,10 @@ def test_an_interrupted_run_is_taken_up_again(walls, tmp_path):
     done = {p: p.read_bytes() for p in out.glob("json/*.json")}
     assert 1 <= len(done) < 4
     assert not list(out.rglob("*.partial"))
+    deadline = time.monotonic() + 60
+    while sandboxed() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not sandboxed() - before
     assert grade(tmp_path / "class", out) == 0
     assert all(path.read_bytes() == data for path, data in done.items())
     assert [row["auto"] for row in rows_of(out).values()] == ["9"] * 4

@@ -2,6 +2,7 @@
 
 import platform
 import socket
+import time
 from dataclasses import replace
 
 import pytest
@@ -150,6 +151,27 @@ def test_memory_is_counted_by_shares_not_twice(box):
     lines = "import time\nx = torch.ones(40 * 2**20 // 4)\ntime.sleep(.2)"
     assert run(student, f"{lines}\nresult = float(x.sum())") > 0
     box.end()
+
+
+def test_a_fork_that_takes_no_message_is_ended(box):
+    box.start()
+    later = "threading.Timer(0.1, lambda: os.kill(os.getpid(), 19)).start()"
+    box.cell(f"import os, threading\ndef f(x): {later}", 1)
+    box.begin(0)
+    student = Student(lambda request: box.ask(request, 2))
+    student.f(1)
+    time.sleep(0.5)
+    with pytest.raises(Ended):
+        student.f(torch.zeros(2**20))
+    assert box.alive
+    box.end()
+
+
+def test_a_word_that_a_cell_forges_ends_its_session(box):
+    box.start()
+    forged = "for i in range(3, 30):\n    try: os.write(i, b'\\x01\\0\\0\\0x')\n"
+    with pytest.raises(Ended):
+        box.cell(f"import os\n{forged}    except OSError: pass", 1)
 
 
 def test_nothing_is_left_when_the_sandbox_closes(walls):

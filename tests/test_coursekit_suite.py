@@ -178,7 +178,7 @@ def test_seeds_depend_on_name_and_secret():
     [
         (lambda x: 2 * x, "passed", ""),
         (lambda x: x, "failed", "double 2 is 4"),
-        (lambda x: 1 / 0, "ZeroDivisionError", "ZeroDivisionError: division by zero"),
+        (lambda x: 1 / 0, "raised", "ZeroDivisionError: division by zero"),
         (lambda x: torch.ones(2), "judge", "your answer does not have the form"),
     ],
 )
@@ -188,6 +188,16 @@ def test_verdicts_tell_why(tmp_path, double, kind, message):
     assert verdict.kind == kind
     assert verdict.message.startswith(message)
     assert verdict.points == (2 if kind == "passed" else 0)
+
+
+@pytest.mark.parametrize("name", ["passed", "failed", "judge"])
+def test_an_exception_called_passed_is_none_the_less_an_exception(tmp_path, name):
+    def double(x):
+        raise type(name, (Exception,), {})(name)
+
+    (test,) = find_tests([written(tmp_path, GOOD)])
+    verdict = run_test(test, Student(Answers({"double": double}).reply), {})
+    assert (verdict.kind, verdict.points, verdict.passed) == ("raised", 0, False)
 
 
 def test_a_stub_is_called_not_implemented(tmp_path):

@@ -76,7 +76,8 @@ def _gradient(function: Callable, args: list, kwargs: dict, cotangent: Any) -> A
             arg.requires_grad_(True)
     module = getattr(function, "__self__", function)
     named = dict(module.named_parameters()) if hasattr(module, "parameters") else {}
-    module.zero_grad() if named else None
+    for parameter in named.values():
+        parameter.grad = None
     value = function(*args, **kwargs)
     first = value[0] if isinstance(value, tuple | list) else value
     if not isinstance(first, torch.Tensor):

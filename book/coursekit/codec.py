@@ -18,6 +18,11 @@ from safetensors.torch import load, save
 LIMIT = 64 * 2**20  # bytes of an encoded value
 LENGTH = struct.Struct("<I")
 PLAIN = (bool, int, float, str)
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype)
+}
 DATA = (*PLAIN, type(None), bytes, list, tuple, set, Mapping)
 DATA += (torch.Tensor, torch.dtype, np.generic, np.ndarray)
 Other = Callable[[Any], tuple[str, Any] | None]  # (name, data), or None for data
@@ -103,7 +108,7 @@ class _Decoder:
         self.kinds = {
             "tensor": self.tensors.__getitem__,
             "array": lambda key: self.tensors[key].numpy(),
-            "dtype": self.dtype,
+            "dtype": DTYPES.__getitem__,
             "bytes": lambda text: base64.b64decode(text, validate=True),
             "dict": lambda pairs: {self.tree(k): self.tree(v) for k, v in pairs},
             "list": self.items,
@@ -112,12 +117,6 @@ class _Decoder:
         }
         for name, make in other.items():
             self.kinds[name] = lambda of, make=make: make(self.tree(of))
-
-    def dtype(self, name: str) -> torch.dtype:
-        found = getattr(torch, name)
-        if not isinstance(found, torch.dtype):
-            raise Garbage(f"{name} is no dtype")
-        return found
 
     def items(self, values: list) -> list:
         return [self.tree(value) for value in values]

@@ -18,7 +18,7 @@ HOG = "held = [bytearray(b'x' * 2**26) for _ in range(2**10)]"
 FILES = "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/box'):"
 DESCRIPTORS = "import os\nfor fd in range(3, 64):\n    try: os.write(fd, {data})\n"
 DESCRIPTORS += "    except OSError: pass"
-FORGED = "(len(_b := encode({'value': 0.0})).to_bytes(4, 'little') + _b)"
+FORGED = "(len(_b := encode({reply})).to_bytes(4, 'little') + _b)"
 EQUAL = """\
 class Equal:
     shape, dtype = (), None
@@ -87,6 +87,7 @@ CELLS = {
     "sends a datagram": CONNECT.replace("STREAM", "DGRAM") + "s.send(b'x')",
     "writes to the keeper": "open('/proc/1/mem', 'rb+').write(b'x')",
     "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
+    "forges a word of the session": DESCRIPTORS.format(data=r"b'\x01\0\0\0x'"),
     "prints forged results": 'print(\'{"status": "ok", "points": 100}\')',
 }
 # What F does before it answers; its question is lost.
@@ -110,8 +111,7 @@ INSIDE = {
     "returns another type": "return 'all points'",
     "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
     "announces 4 GiB": DESCRIPTORS.format(data="b'\\xff' * 4"),
-    "forges a reply": "from coursekit.codec import encode\n"
-    + DESCRIPTORS.format(data=FORGED),
+    "raises passed": "raise type('passed', (AssertionError,), {})('passed')",
     "raises markup": "raise ValueError('=1+1<script>alert(1)</script>')",
     "shows hidden tests": "raise ValueError(open({hidden!r}).read())",
     "lists the machine": "import os\nraise ValueError(os.listdir({folder!r}))",
@@ -123,6 +123,9 @@ HARMLESS = {
     "prints 40 MB": "print('x' * 40 * 2**20)",
     "seeds": "import torch; torch.manual_seed(0)",
 }
+# Replies that F sends in place of its answer; its question is lost.
+REPLIES = ("{'value': 0.0}", "{'value': None, 'kind': 'passed'}")
+REPLIES += ("{'error': 'passed', 'kind': 'passed'}", "{'error': 1}", "[]", "'passed'")
 # Cells that are all there is besides the starter; they give nothing.
 BLANK = {
     "patches torch": PATCH,
@@ -212,6 +215,10 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
             for field, path in given.items():
                 body = body.replace(field, repr(str(path)))
             add(f"inside {name}", _with(perfect, wrapped(function, body)), lost)
+    for reply in REPLIES:
+        body = DESCRIPTORS.format(data=FORGED.replace("{reply}", reply))
+        body = f"from coursekit.codec import encode\n{body}"
+        add(f"inside forges {reply}", _with(perfect, wrapped(function, body)), only)
     for name, source in BLANK.items():
         cell = source.replace("F = ", f"{function} = ")
         add(f"blank {name}", _with(blank, cell), every, more={})

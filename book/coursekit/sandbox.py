@@ -170,7 +170,10 @@ class Sandbox:
         )  # fmt: skip
         if status != "ok":
             raise Ended(status)
-        return str(json.loads(reply))[:500]
+        try:
+            return str(json.loads(reply))[:500]
+        except (ValueError, RecursionError):  # the cell has written it
+            raise Ended("died") from None
 
     def begin(self, seed: int) -> None:
         """Fork the session for a test; raises Ended if there is none."""
@@ -201,9 +204,17 @@ def opened(
     if not unsafe and missing():
         raise NoSandbox(missing())
     ours, theirs = socket.socketpair()
-    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as rules, ours:
+    with (
+        tempfile.TemporaryDirectory(prefix="coursekit_") as home,
+        tempfile.TemporaryFile() as errors,
+        ours,
+    ):
         with theirs:
-            process = _start(limits, files or {}, unsafe, theirs, errors, rules)
+            if unsafe:
+                start = worker(limits), environment(str(HERE.parent), home)
+                process = _start(*start, theirs, errors, home)
+            else:
+                process = _confined(limits, files or {}, theirs, errors, home)
         box = Sandbox(limits, ours, process)
         try:
             ours.settimeout(START)
@@ -218,15 +229,16 @@ def opened(
             _stop(process)
 
 
-def _start(limits, files, unsafe, channel, errors, rules) -> subprocess.Popen:
-    if unsafe:
-        home = tempfile.mkdtemp(prefix="coursekit_")
-        call, place = worker(limits), home
-        env = environment(str(HERE.parent), home)
-    else:
+def _confined(limits, files, channel, errors, home) -> subprocess.Popen:
+    with tempfile.TemporaryFile() as rules:
         rules.write(packed(kernel_rules(platform.machine())))
         rules.seek(0)
-        call, env, place = command(limits, files, rules.fileno()), None, "/"
+        call = command(limits, files, rules.fileno())
+        env = {"PATH": os.environ.get("PATH", os.defpath)}
+        return _start(call, env, channel, errors, home, [rules.fileno()])
+
+
+def _start(call, env, channel, errors, place, kept=()) -> subprocess.Popen:
     return subprocess.Popen(
         call,
         stdin=channel,
@@ -234,7 +246,7 @@ def _start(limits, files, unsafe, channel, errors, rules) -> subprocess.Popen:
         stderr=errors,
         env=env,
         cwd=place,
-        pass_fds=[rules.fileno()],
+        pass_fds=kept,
         start_new_session=True,
     )
 

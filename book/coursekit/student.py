@@ -17,8 +17,9 @@ Ask = Callable[[bytes], bytes]
 class StudentError(Exception):
     """The student's code gave no answer; the text is for the student.
 
-    `kind` is the name of the exception there, or "time", "memory", "processes",
-    "died", "garbage".
+    `kind` is "raised", "todo" (a stub), "garbage" (no reply that can be read), or from
+    the sandbox "time", "memory", "processes", "died". The student's side cannot name
+    another.
     """
 
     def __init__(self, message: str, kind: str):
@@ -99,14 +100,15 @@ def _request(student: Student, **request: Any) -> Any:
     reply = student._ask(encode(request, _named))
     try:
         answer = decode(reply, {"handle": lambda of: _Handle(student, _checked(of))})
-        error, kind = answer.get("error"), answer.get("kind")
-        known = "value" in answer or (type(error) is str and type(kind) is str)
+        error = answer.get("error")
+        known = "value" in answer or type(error) is str
     except (Garbage, AttributeError):
         known = False
     if not known:
         raise StudentError("the reply of your code could not be read", "garbage")
     if error is not None:
-        raise StudentError(error, kind)
+        stub = answer.get("kind") == "NotImplementedError"
+        raise StudentError(error, "todo" if stub else "raised")
     return answer["value"]
 
 

@@ -49,7 +49,7 @@ class Verdict:
     """How a test ended, and what to tell the student.
 
     `kind` is "passed", "failed" (an assertion), "judge" (the test itself raised), or
-    says why there was no answer: an exception's name, "time", "memory", "died" ...
+    that of the StudentError: "raised", "todo", "time", "memory", "died" ...
     """
 
     test: str
@@ -152,20 +152,19 @@ def run_test(
     gen = torch.Generator().manual_seed(seed_of(test.name, secret))
     given = {"student": student, "gen": gen, "files": files}
     wanted = inspect.signature(test.function).parameters
+    earned = 0.0
     try:
         test.function(**{name: given[name] for name in wanted})
-        kind, message = "passed", ""
+        kind, message, earned = "passed", "", test.points
     except AssertionError as error:
         kind, message = "failed", str(error) or "a condition of the test does not hold"
     except StudentError as error:
         kind, message = error.kind, str(error)
-        if kind == "NotImplementedError":
-            message = NOT_YET
+        message = NOT_YET if kind == "todo" else message
     except Exception as error:
         kind = "judge"
         said = f"{type(error).__name__}: {error}"
         message = f"your answer does not have the form that is asked for ({said})"
-    earned = test.points if kind == "passed" else 0.0
     return Verdict(
         test.name, test.question, test.title, earned, test.points, kind, message[:2000]
     )

@@ -38,6 +38,7 @@ from coursekit.processes import (
 )
 from coursekit.session import session, silence
 
+PATIENCE = 10.0  # seconds for the other side to take a message, or to be ready again
 TICK = 0.02  # seconds between two looks at memory and processes
 
 
@@ -85,6 +86,7 @@ class Keeper:
             finally:
                 os._exit(1)
         theirs.close()
+        ours.settimeout(PATIENCE)
         self.control, self.session = ours, child
         return "ok", b""
 
@@ -104,6 +106,7 @@ class Keeper:
     def do_test(self, body: bytes, seed: int) -> tuple[str, bytes]:
         """Fork the session for a test."""
         self.test, theirs = socket.socketpair()
+        self.test.settimeout(PATIENCE)
         try:
             with theirs:
                 send(self.control, json.dumps({"seed": seed}).encode())
@@ -118,6 +121,7 @@ class Keeper:
         try:
             send(self.test, body)
         except (Broken, AttributeError):
+            self.do_end()
             return "died", b""
         status, reply = self.wait(self.test, seconds)
         if status != "ok":
@@ -135,14 +139,14 @@ class Keeper:
         self.test = None
         kill(self.session, signal.SIGCONT)  # somebody may have stopped it
         others = first = self.others()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while others and time.monotonic() < deadline:
             for pid in others:
                 kill(pid)
             time.sleep(0.002)
             reap()
             others = self.others()
-        if others or self.wait(self.control, 10)[0] != "ok":
+        if others or self.wait(self.control, PATIENCE)[0] != "ok":
             self.end_all()
         return ("left" if len(first) > 1 else "ok"), b""
 
