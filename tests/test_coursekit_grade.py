@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_taken_up_again(walls, tmp_path):
     deadline = time.monotonic() + 240
     while not list(out.glob("json/*.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=60)[0].decode()
     assert process.returncode == 130, said
     assert "the same command goes on" in said

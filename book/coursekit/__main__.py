@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -249,4 +250,6 @@ def run_export(options) -> int:
 
 
 if __name__ == "__main__":
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, signal.default_int_handler)
     sys.exit(main())

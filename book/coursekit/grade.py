@@ -7,6 +7,7 @@ Every submission is judged in a process of its own, which writes its result to
 import json
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ def stored(path: Path, wanted: str) -> dict[str, Any] | None:
 
 def _judge(assignment, submission, options, path, wanted) -> None:
     """In a process of its own: judge, and write the result."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began it will end it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     limit_memory(MEMORY)
     result = mark(assignment, submission, options.secret, options.unsafe)

@@ -123,8 +123,8 @@ def starter(assignment: Assignment) -> NotebookNode:
         elif BEGIN in cell.source:
             raise AssignmentError(f"a solution in no answer cell:\n{cell.source[:200]}")
         cells.append(cell)
-    by_file = set(assignment.questions) if assignment.files else set()
-    wanted = {*assignment.questions, *assignment.written} - by_file
+    asked = {test.question for test in assignment.tests if test.asks_student}
+    wanted = asked | set(assignment.written)  # others are judged by files alone
     if missing := wanted - answered:
         raise AssignmentError(f"{assignment.name}: no cell answers {sorted(missing)}")
     return _clean(cells, assignment.name)
