@@ -120,7 +120,7 @@ def test_building_twice_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("before", ["", "    ", "# "])
 def test_a_release_with_a_line_of_the_solution_is_refused(copy, before):
     line = "return weights / weights.sum(dim=-1, keepdim=True), indices"
-    (copy / "tests/public/helpers.py").write_text(f"{before}{line}\n")
+    (copy / "files/notes.py").write_text(f"{before}{line}\n")
     with pytest.raises(AssignmentError, match="give away"):
         release(load(copy))
 
