@@ -1,4 +1,4 @@
-"""The modules of r1 build on one another in one direction only."""
+"""The modules of r1, and of coursekit, build on one another in one direction only."""
 
 import ast
 import io
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "book" / "r1"
+BOOK = Path(__file__).parent.parent / "book"
 # Each may import those before it. A new module gets its place here.
 ORDER = [
     *(
@@ -41,66 +41,84 @@ ORDER = [
 WITHOUT_TORCH = ["formats", "config", "accounting", "bill", "schedule", "tokenizer"]
 WITHOUT_TORCH += ["tasks"]
 WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+# The grading kit; it may import r1 as well.
+COURSEKIT = ["files", "codec", "answers", "student", "weights", "testing", "suite"]
+COURSEKIT += ["checking", "filters", "frames", "processes", "session", "worker"]
+COURSEKIT += ["sandbox"]
+COURSEKIT += ["assignment", "notebooks", "build", "submissions", "mark"]
+COURSEKIT += ["tables", "manual", "grade", "report", "export"]
+COURSEKIT += ["hostile", "mutants", "prove", "__main__"]
+ORDERS = {"r1": ORDER, "coursekit": COURSEKIT}
+MODULES = sorted(
+    (package, path.stem)
+    for package in ORDERS
+    for path in (BOOK / package).glob("*.py")
+    if path.stem != "__init__"
+)
 LINES = 220
 
-
-def parse(module):
-    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+each_module = pytest.mark.parametrize(("package", "module"), MODULES)
 
 
-def imported(module):
+def text_of(package, module):
+    return (BOOK / package / f"{module}.py").read_text(encoding="utf-8")
+
+
+def imported(package, module):
     """Names of what a module imports, anywhere in it: {"torch", "r1.config"}."""
-    for node in ast.walk(parse(module)):
+    for node in ast.walk(ast.parse(text_of(package, module))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: import from r1 by its full name"
+            assert node.level == 0, f"{module}: import from {package} by its full name"
             yield node.module
-            if node.module == "r1":
-                yield from (f"r1.{alias.name}" for alias in node.names)
+            if node.module == package:
+                yield from (f"{package}.{alias.name}" for alias in node.names)
 
 
-def code_lines(module):
+def code_lines(package, module):
     """The lines of a module without blank ones, comments and docstrings."""
-    text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    text = text_of(package, module)
     held = {
         line
         for token in tokenize.generate_tokens(io.StringIO(text).readline)
         if token.string.strip() and token.type != tokenize.COMMENT
         for line in range(token.start[0], token.end[0] + 1)
     }
-    for node in ast.walk(parse(module)):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             held -= set(range(node.lineno, node.end_lineno + 1))
     return len(held)
 
 
 def test_every_module_has_a_place_in_the_order():
-    missing = [module for module in MODULES if module not in ORDER]
-    assert not missing, f"give {missing} a place in ORDER in {Path(__file__).name}"
+    missing = [f"{p}.{m}" for p, m in MODULES if m not in ORDERS[p]]
+    assert not missing, f"give {missing} a place in {Path(__file__).name}"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_modules_import_only_downward(module):
-    used = {name.split(".")[1] for name in imported(module) if name.startswith("r1.")}
-    above = set(ORDER[: ORDER.index(module)]) if module in ORDER else set()
+@each_module
+def test_modules_import_only_downward(package, module):
+    order, names = ORDERS[package], set(imported(package, module))
+    used = {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
+    above = set(order[: order.index(module)]) if module in order else set()
     assert used <= above, f"{module} imports {sorted(used - above)}"
+    assert package == "coursekit" or not [n for n in names if n[:9] == "coursekit"]
 
 
-@pytest.mark.parametrize("module", [m for m in WITHOUT_TORCH if m in MODULES])
+@pytest.mark.parametrize("module", [m for m in WITHOUT_TORCH if ("r1", m) in MODULES])
 def test_what_needs_no_tensor_needs_no_torch(module):
-    assert not [name for name in imported(module) if name.split(".")[0] == "torch"]
+    used = imported("r1", module)
+    assert not [name for name in used if name.split(".")[0] == "torch"]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_is_short_enough_to_read_at_a_sitting(module):
-    assert code_lines(module) <= LINES
+@each_module
+def test_a_module_is_short_enough_to_read_at_a_sitting(package, module):
+    assert code_lines(package, module) <= LINES
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_everything_public_has_a_docstring(module):
-    tree = parse(module)
+@each_module
+def test_everything_public_has_a_docstring(package, module):
+    tree = ast.parse(text_of(package, module))
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     public = [n for n in tree.body if isinstance(n, kinds) and n.name[0] != "_"]
     silent = [node.name for node in public if not ast.get_docstring(node)]

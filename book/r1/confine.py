@@ -74,13 +74,15 @@ class _Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("rules", ctypes.POINTER(_Rule)))
 
 
-def install_filter() -> None:
-    """Leave this process only the system calls of the list; there is no way back.
+def install_filter(rules: list[tuple[int, int, int, int]] | None = None) -> None:
+    """Leave this thread only the system calls of the list; there is no way back.
+
+    Threads and processes that it starts later inherit it. Other rules can be given.
 
     Raises OSError where the kernel refuses.
     Source: seccomp(2) and prctl(2) of the Linux manual.
     """
-    rules = [_Rule(*rule) for rule in filter_rules(platform.machine())]
+    rules = [_Rule(*rule) for rule in rules or filter_rules(platform.machine())]
     program = _Filter(len(rules), (_Rule * len(rules))(*rules))
     libc = ctypes.CDLL(None, use_errno=True)
     die_with_parent, no_new_privileges, set_filter, by_rules = 1, 38, 22, 2

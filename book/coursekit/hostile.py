@@ -1,0 +1,253 @@
+"""Submissions made to go wrong, each with the points that it deserves.
+
+They are made from an assignment's own solution or starter: F is the first function
+that an answer defines, Q its question. "Inside" means that F does it when it is called,
+and then answers as it should; "cell" means that a further cell does it.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coursekit.assignment import Assignment
+from coursekit.notebooks import defined, instructor, starter
+
+GRADED = ("ok", "look")
+HOG = "held = [bytearray(b'x' * 2**26) for _ in range(2**10)]"
+FILES = "import glob, os, shutil\nfor p in (*glob.glob('/*'), *glob.glob('*'), '/box'):"
+DESCRIPTORS = "import os\nfor fd in range(3, 64):\n    try: os.write(fd, {data})\n"
+DESCRIPTORS += "    except OSError: pass"
+FORGED = "(len(_b := encode({reply})).to_bytes(4, 'little') + _b)"
+EQUAL = """\
+class Equal:
+    shape, dtype = (), None
+    __class__ = property(lambda self: float)
+    def __eq__(self, other): return True
+    def __getattr__(self, name): return Equal()
+    def __call__(self, *a, **k): return Equal()
+    def __float__(self): return self
+    def __bool__(self): return True
+F = lambda *a, **k: Equal()
+"""
+PATCH = """\
+import torch, numpy, builtins
+for name in ("allclose", "isclose", "equal"):
+    setattr(torch, name, lambda *a, **k: True)
+torch.testing.assert_close = lambda *a, **k: None
+torch.Tensor.__eq__ = lambda *a: torch.tensor(True)
+F = lambda *a, **k: torch.zeros(1)
+"""
+KIT = """\
+import sys
+for module in list(sys.modules.values()):
+    for name in ("run_test", "check", "close", "verdicts", "run_cell"):
+        if hasattr(module, name):
+            setattr(module, name, lambda *a, **k: None)
+from coursekit.suite import Verdict
+Verdict.passed = property(lambda self: True)
+"""
+CONNECT = """\
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+s.settimeout(2)
+s.connect(("127.0.0.1", {port}))
+"""
+
+# Further cells of a perfect notebook; it keeps all points.
+CELLS = {
+    "exits": "import os; os._exit(0)",
+    "raises SystemExit": "raise SystemExit(0)",
+    "aborts": "import os; os.abort()",
+    "loops": "while True: pass",
+    "loops past exceptions": "while True:\n    try: pass\n    except BaseException: 1",
+    "sleeps": "import time; time.sleep(10**6)",
+    "hogs memory": HOG,
+    "hogs memory in children": "import os\nif all(os.fork() for _ in range(6)): pass\n"
+    + HOG,
+    "deletes files": f"{FILES}\n    shutil.rmtree(p, True)\nos.remove('/box/x')",
+    "fills the disk": "for i in range(100):\n"
+    "    for where in ('/tmp', '/box', '/dev/shm', '/'):\n"
+    "        try: open(f'{where}/{i}', 'wb').write(bytes(2**24))\n"
+    "        except OSError: pass",
+    "prints 40 MB": "print('x' * 40 * 2**20)",
+    "asks for input": "input('points? ')",
+    "starts a process": "import subprocess; subprocess.Popen(['sleep', '1000'])",
+    "starts 300 processes": "import os\nfor _ in range(300): os.fork()",
+    "multiprocesses": "import multiprocessing as m\nm.get_context('fork').Pool(4)",
+    "spins in a thread": "import threading\ndef spin():\n    while True: pass\n"
+    "threading.Thread(target=spin, daemon=True).start()",
+    "has magics": "%matplotlib inline\n!pip install torch\nx = 1\n%time x",
+    "is a shell script": "%%bash\nrm -rf /",
+    "changes the default dtype": "import torch; torch.set_default_dtype(torch.float64)",
+    "turns gradients off": "import torch; torch.set_grad_enabled(False)",
+    "fails": "1 / 0",
+    "does not parse": "def (:",
+    "connects": CONNECT,
+    "sends a datagram": CONNECT.replace("STREAM", "DGRAM") + "s.send(b'x')",
+    "writes to the keeper": "open('/proc/1/mem', 'rb+').write(b'x')",
+    "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
+    "forges a word of the session": DESCRIPTORS.format(data=r"b'\x01\0\0\0x'"),
+    "prints forged results": 'print(\'{"status": "ok", "points": 100}\')',
+}
+# What F does before it answers; its question is lost.
+INSIDE = {
+    "loops": "while True: pass",
+    "loops past exceptions": "while True:\n    try:\n        while True: pass\n"
+    "    except BaseException: pass",
+    "exits": "import os; os._exit(0)",
+    "raises SystemExit": "raise SystemExit(0)",
+    "raises KeyboardInterrupt": "raise KeyboardInterrupt",
+    "crashes": "import ctypes; ctypes.string_at(0)",
+    "hogs memory": HOG,
+    "hogs memory in secret": "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n"
+    + HOG,
+    "forks": "import os; os.fork()",
+    "recurses": "return F(*a, **k)",
+    "returns too much": "import torch; return torch.zeros(2**26)",
+    "returns a nest": "x = []\nfor _ in range(10**5): x = [x]\nreturn x",
+    "returns itself": "x = []; x.append(x); return x",
+    "returns a function": "return F",
+    "returns another type": "return 'all points'",
+    "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
+    "announces 4 GiB": DESCRIPTORS.format(data="b'\\xff' * 4"),
+    "raises passed": "raise type('passed', (AssertionError,), {})('passed')",
+    "raises markup": "raise ValueError('=1+1<script>alert(1)</script>')",
+    "shows hidden tests": "raise ValueError(open({hidden!r}).read())",
+    "lists the machine": "import os\nraise ValueError(os.listdir({folder!r}))",
+}
+# What F does before it answers, and keeps its points.
+HARMLESS = {
+    "kills everybody": "import os; os.kill(-1, 9)",
+    "stops everybody": "import os; os.kill(-1, 19)",
+    "prints 40 MB": "print('x' * 40 * 2**20)",
+    "seeds": "import torch; torch.manual_seed(0)",
+}
+# Replies that F sends in place of its answer; its question is lost.
+REPLIES = ("{'value': 0.0}", "{'value': None, 'kind': 'passed'}")
+REPLIES += ("{'error': 'passed', 'kind': 'passed'}", "{'error': 1}", "[]", "'passed'")
+# Cells that are all there is besides the starter; they give nothing.
+BLANK = {
+    "patches torch": PATCH,
+    "returns what is always equal": EQUAL,
+    "patches the kit": KIT,
+    "patches json": "import json\njson.dumps = lambda *a, **k: '0.0'",
+    "prints forged results": 'print(\'{"status": "ok", "points": 100}\')',
+}
+# Files of other content than the solution's, by what replaces it: unreadable.
+BYTES = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "a list": lambda data: b'["cells"]',
+    "a number": lambda data: b"1" * 5000,
+    "nested": lambda data: b"[" * 10**6,
+    "a zip": lambda data: b"PK\x03\x04" + bytes(100),
+    "too large": lambda data: data + b" " * 11 * 2**20,
+}
+# Weights of a perfect notebook, by what replaces them; questions about them are lost.
+WEIGHTS = {
+    "pickle": lambda data: b"\x80\x04cos\nsystem\n(S'touch /tmp/owned'\ntR.",
+    "no header": lambda data: b"\xff" * 8 + data,
+    "long header": lambda data: (2**60).to_bytes(8, "little") + data[8:],
+    "truncated": lambda data: data[:-4],
+    "empty": lambda data: b"",
+}
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A submission by file name, what it loses, and how the report calls it.
+
+    `lost` are questions without points, None where there must be no number at all.
+    """
+
+    name: str
+    files: dict[str, bytes]
+    lost: frozenset[str] | None
+    status: tuple[str, ...] = GRADED
+
+
+def _book(notebook: Any) -> bytes:
+    return json.dumps(notebook, ensure_ascii=False).encode()
+
+
+def _with(notebook: Any, source: str, first: bool = False) -> bytes:
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "source": source}
+    cells = [cell, *notebook.cells] if first else [*notebook.cells, cell]
+    return _book({**notebook, "cells": cells})
+
+
+def wrapped(function: str, body: str) -> str:
+    """A cell by which a function does something before it answers."""
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    lines = lines.replace("F(", f"{function}(").replace(
+        "return F", f"return {function}"
+    )
+    begin = f"_answer = {function}\ndef {function}(*a, **k):\n"
+    return f"{begin}{lines}    return _answer(*a, **k)\n"
+
+
+def hostile(assignment: Assignment, port: int) -> list[Hostile]:
+    """The whole set for an assignment; `port` is one on which somebody listens."""
+    names = defined(assignment)
+    question, functions = next((q, f) for q, f in names.items() if f)
+    function = functions[0]
+    perfect, blank = instructor(assignment), starter(assignment)
+    hidden = assignment.paths("tests/hidden", "*.py") or assignment.public
+    by_file = {test.question for test in assignment.tests if not test.asks_student}
+    reference = {p.name: p.read_bytes() for p in assignment.paths("reference")}
+    every, nothing = frozenset(assignment.questions), frozenset()
+    only = frozenset({question})
+    book = f"{assignment.name}.ipynb"
+    found = []
+
+    def add(name, data, lost, status=GRADED, file=book, more=reference) -> None:
+        found.append(Hostile(name, {file: data, **more}, lost, status))
+
+    for name, source in CELLS.items():
+        cell = source.replace("{port}", str(port))
+        add(f"a last cell {name}", _with(perfect, cell), nothing)
+        if name in ("exits", "loops", "changes the default dtype"):
+            add(f"a first cell {name}", _with(perfect, cell, first=True), nothing)
+    for table, lost in ((INSIDE, only), (HARMLESS, nothing)):
+        for name, body in table.items():
+            given = {"{hidden!r}": hidden[0].resolve(), "{folder!r}": assignment.folder}
+            for field, path in given.items():
+                body = body.replace(field, repr(str(path)))
+            add(f"inside {name}", _with(perfect, wrapped(function, body)), lost)
+    for reply in REPLIES:
+        body = DESCRIPTORS.format(data=FORGED.replace("{reply}", reply))
+        body = f"from coursekit.codec import encode\n{body}"
+        add(f"inside forges {reply}", _with(perfect, wrapped(function, body)), only)
+    for name, source in BLANK.items():
+        cell = source.replace("F = ", f"{function} = ")
+        add(f"blank {name}", _with(blank, cell), every, more={})
+    plain = _book(perfect)
+    for name, change in BYTES.items():
+        add(name, change(plain), None, ("unreadable",))
+    for name, change in WEIGHTS.items() if by_file else ():
+        changed = {file: change(data) for file, data in reference.items()}
+        add(f"weights {name}", plain, frozenset(by_file), more=changed)
+    add("not UTF-8", _with(perfect, "x = 'é'").decode().encode("cp1252", "replace"),
+        nothing, ("look",))  # fmt: skip
+    add("with a mark", b"\xef\xbb\xbf" + plain, nothing)
+    add("another name", plain, nothing, ("look",), file="final (2).ipynb")
+    add("two notebooks", plain, None, ("unreadable",), "a.ipynb", {"b.ipynb": plain})
+    add("no notebook", b"x = 1", None, ("unreadable",), "solution.py", {})
+    add("=HYPERLINK(1)<b>", plain, nothing)
+    cells = [c for c in perfect.cells if function not in c.source]
+    add("without its cell", _book({**perfect, "cells": cells}), only)
+    twice = [c for c in perfect.cells for _ in range(2)]
+    add("every cell twice", _book({**perfect, "cells": twice}), nothing)
+    add("cells that are none", _book({**perfect, "cells": [1, None, *perfect.cells]}),
+        nothing)  # fmt: skip
+    return found
+
+
+def lay_out(found: list[Hostile], folder: Path) -> None:
+    """Write the submissions as a class's, one folder each."""
+    for one in found:
+        for name, data in one.files.items():
+            path = folder / one.name.replace("/", "_") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)

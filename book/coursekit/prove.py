@@ -1,0 +1,235 @@
+"""The proof that an assignment grades itself, and that nothing gets past the kit."""
+
+import multiprocessing
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coursekit.assignment import Assignment
+from coursekit.grade import Options, grade
+from coursekit.hostile import Hostile, hostile, lay_out
+from coursekit.mark import judge_cells
+from coursekit.mutants import Variant, blank, mutants, reference, write_files, zeros
+from coursekit.report import write_reports
+from coursekit.sandbox import NoSandbox, missing, opened
+from coursekit.submissions import collect
+from coursekit.suite import Verdict
+
+FORK = multiprocessing.get_context("fork")
+SECRET = "proof"
+SHORT = {"cell": 6.0, "call": 5.0, "question": 8.0}  # seconds for hostile submissions
+
+
+def prove(assignment: Assignment, jobs: int = 2, quick: bool = False) -> list[str]:
+    """What is wrong with an assignment; an empty list is the proof.
+
+    The reference must pass all tests, the blank starter and a stub of zeros none, each
+    mutant exactly those that it does not list, and every test must fail for some
+    mutant. `quick` judges the reference and the blank starter only.
+
+    Raises AssignmentError for what cannot even be tried, NoSandbox without bubblewrap.
+    """
+    if missing():
+        raise NoSandbox(missing())
+    variants = [reference(assignment), blank(assignment)]
+    wrong = []
+    if not quick:
+        variants += [zeros(assignment), *mutants(assignment)]
+        listed = {name for v in variants[3:] for name in v.fails}
+        unfailed = [t.name for t in assignment.tests if t.name not in listed]
+        wrong += [f"no mutant fails {name}" for name in unfailed]
+    names = [variant.name for variant in variants]
+    wrong += [f"two mutants are called {n!r}" for n in {*names} if names.count(n) > 1]
+    parts = spread(lambda part: _judged(assignment, part), variants, jobs)
+    for variant, verdicts in parts:
+        wrong += disagreements(variant, verdicts)
+    return wrong
+
+
+def _judged(assignment: Assignment, part: list[Variant]) -> list[tuple[Variant, list]]:
+    """Judge variants one after the other in one sandbox: their code is our own."""
+    torch.set_num_threads(1)
+    shown = {path.name: path for path in assignment.paths("files")}
+    found = []
+    with opened(assignment.limits, shown) as box:
+        for variant in part:
+            with tempfile.TemporaryDirectory() as folder:
+                files = write_files(variant, Path(folder))
+                verdicts = judge_cells(box, assignment, variant.cells, files, SECRET)[1]
+            found.append((variant, verdicts))
+    return found
+
+
+def disagreements(variant: Variant, verdicts: list[Verdict]) -> list[str]:
+    """Where the verdicts are others than those that a variant has to get."""
+    found = []
+    for verdict in verdicts:
+        expected = variant.fails is None or verdict.test in variant.fails
+        if verdict.passed and expected:
+            found.append(f"{variant.name}: passes {verdict.test}")
+        elif not verdict.passed and not expected:
+            found.append(f"{variant.name}: fails {verdict.test}: {verdict.message}")
+        elif verdict.kind == "judge" and variant.fails is not None:
+            found.append(
+                f"{variant.name}: {verdict.test} must say what is wrong, with an "
+                f"assertion, and not raise: {verdict.message}"
+            )
+    return found
+
+
+def spread(function: Callable[[list], list], items: list, jobs: int) -> list:
+    """Call a function with parts of a list in processes of their own; joins the lists.
+
+    Raises RuntimeError with the text of what a process has raised.
+    """
+    pipes = []
+    for number in range(min(jobs, len(items))):
+        ours, theirs = FORK.Pipe(duplex=False)
+
+        def work(part=items[number::jobs], pipe=theirs) -> None:
+            try:
+                pipe.send((None, function(part)))
+            except Exception as error:
+                pipe.send((f"{type(error).__name__}: {error}", []))
+
+        process = FORK.Process(target=work, daemon=True)
+        process.start()
+        theirs.close()
+        pipes.append((ours, process))
+    joined = []
+    for ours, process in pipes:
+        error, part = ours.recv()
+        process.join()
+        if error:
+            raise RuntimeError(error)
+        joined += part
+    return joined
+
+
+# --- the hostile set ------------------------------------------------------------------
+
+
+@contextmanager
+def listening() -> Iterator[tuple[int, list[str]]]:
+    """A port of this machine, and a list of what has come in there, TCP and UDP."""
+    heard: list[str] = []
+    stream = socket.create_server(("127.0.0.1", 0))
+    port = stream.getsockname()[1]
+    datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagram.bind(("127.0.0.1", port))
+
+    def accept() -> None:
+        while True:
+            try:
+                stream.accept()
+            except OSError:
+                return
+            heard.append("a connection")
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield port, heard
+        datagram.setblocking(False)
+        try:
+            datagram.recv(1)
+            heard.append("a datagram")
+        except BlockingIOError:
+            pass
+    finally:
+        stream.shutdown(socket.SHUT_RDWR)
+        stream.close()
+        datagram.close()
+        thread.join()
+
+
+def sandboxed() -> set[int]:
+    """Processes on this machine that run the worker, or were forked from it."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        try:
+            said = Path(f"/proc/{entry}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"coursekit.worker" in said:
+            found.add(int(entry))
+    return found
+
+
+def snapshot(folders: list[Path]) -> dict[str, tuple[int, int]]:
+    """Size and time of every file below folders."""
+    found = {}
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                stat = path.lstat()
+                found[str(path)] = (stat.st_size, stat.st_mtime_ns)
+    return found
+
+
+def prove_hostile(
+    assignment: Assignment, jobs: int = 2, quiet: bool = True
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """What goes wrong with the hostile set, and the results; made from an assignment.
+
+    Every submission must get exactly its points and status; no process, file or
+    connection may be left of any; no page may hold markup or a hidden test's text.
+
+    Raises NoSandbox without bubblewrap.
+    """
+    short = replace(assignment, limits=replace(assignment.limits, **SHORT))
+    before, wrong = sandboxed(), []
+    with tempfile.TemporaryDirectory() as base, listening() as (port, heard):
+        class_, out = Path(base, "class"), Path(base, "out")
+        everybody = hostile(short, port)
+        lay_out(everybody, class_)
+        watched = [class_, assignment.folder]
+        files = snapshot(watched)
+        options = Options(jobs=jobs, secret=SECRET, quiet=quiet)
+        results = grade(short, collect(class_), out, options)
+        rows = write_reports(out, results, short, {})
+        if snapshot(watched) != files:
+            wrong.append("files were changed")
+        hidden = [p.read_text("utf-8") for p in short.paths("tests/hidden", "*.py")]
+        for page in sorted(out.glob("feedback/*.html")):
+            text = page.read_text(encoding="utf-8")
+            if "<script" in text or any(test in text for test in hidden):
+                wrong.append(f"{page.name} shows what it should not")
+    wrong += [f"{what} came out of a sandbox" for what in heard]
+    by_student = {result["student"]: result for result in results}
+    for one in everybody:
+        wrong += misjudged(one, by_student.get(one.name), short)
+    if len(rows) != len(everybody):
+        wrong.append(f"{len(rows)} rows for {len(everybody)} submissions")
+    if left := sandboxed() - before:
+        wrong.append(f"processes are left: {sorted(left)}")
+    return wrong, results
+
+
+def misjudged(
+    one: Hostile, result: dict[str, Any] | None, assignment: Assignment
+) -> list[str]:
+    """Where a hostile submission got something else than it deserves."""
+    if result is None:
+        return [f"{one.name}: no result"]
+    found = []
+    if result["status"] not in one.status:
+        found.append(f"{one.name}: {result['status']}, {result['reason']}")
+    for question, most in assignment.questions.items():
+        due: float | None = most
+        if one.lost is None or question in one.lost:
+            due = None if one.lost is None else 0.0
+        if (got := result["questions"][question]) != due:
+            said = [
+                v["message"] for v in result["verdicts"] if v["question"] == question
+            ]
+            found.append(f"{one.name}: {question} got {got}, not {due}: {said}")
+    return found

@@ -1,0 +1,225 @@
+"""What a class has handed in: who, which notebook, which files, and what is in them."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from coursekit.assignment import Assignment, AssignmentError
+from coursekit.files import Unreadable, read_bytes
+from coursekit.notebooks import mark_written
+
+LARGEST = 10 * 2**20  # bytes of a notebook
+MOST_FILES = 200
+# How learning platforms name what they give out; `student` is the id that counts.
+NAMES = {
+    "plain": r"(?P<student>.+)",
+    "canvas": r"[^_]*_(?:LATE_)?(?P<student>\d+)_\d+_(?P<file>.+)",
+    "moodle": r".*_(?P<student>\d+)_assignsubmission_file_?(?P<file>.*)",
+}
+CLUTTER = re.compile(r"(^|/)(\.|__MACOSX|Thumbs\.db|desktop\.ini)")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One student's files by name; `problem` says why they cannot be graded."""
+
+    student: str
+    files: dict[str, Path] = field(default_factory=dict)
+    problem: str = ""
+    status: str = ""  # "duplicate" or "unknown" where that is the problem
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """Code cells in their order, answers in words by question, and remarks."""
+
+    cells: list[str]
+    written: dict[str, str]
+    notes: list[str]
+
+
+def collect(
+    folder: Path, names: str = "plain", roster: Iterable[str] | None = None
+) -> list[Submission]:
+    """The submissions in a folder: one file or one folder for each student.
+
+    Args:
+        folder: holds `STUDENT.ipynb` or `STUDENT/...`, or what a platform made
+        names: "plain", "canvas", "moodle", or a pattern with the group `student` and,
+            for a file whose own name is a part of it, `file`
+        roster: the ids that there are; others are not graded, but reported
+
+    Two entries of one student that are not parts of one submission, and ids that the
+    roster does not have, come back with a `problem` and are not to be graded.
+
+    Raises AssignmentError for a pattern or a folder that is none.
+    """
+    if not folder.is_dir():
+        raise AssignmentError(f"{folder} is no folder with submissions")
+    pattern = _pattern(names)
+    found: dict[str, Submission] = {}
+    for entry in sorted(folder.iterdir()):
+        if CLUTTER.search(entry.name):
+            continue
+        if entry.is_symlink():
+            problem = "it is a link: put the file itself there"
+            found[entry.name] = Submission(entry.stem, problem=problem)
+            continue
+        whole = entry.name if entry.is_dir() else _stem(entry, names)
+        match = pattern.fullmatch(whole)
+        if not match:
+            found[entry.name] = Submission(
+                entry.name, problem="its name does not follow the pattern"
+            )
+            continue
+        student = match["student"].strip()
+        given = match.groupdict().get("file")
+        files = _below(entry) if entry.is_dir() else {given or entry.name: entry}
+        before = found.get(student)
+        if before and (not given or set(before.files) & set(files)):
+            both = sorted({*before.files, *files})
+            problem = f"handed in twice: {', '.join(both)}; keep one"
+            found[student] = replace(before, problem=problem, status="duplicate")
+        else:
+            files = {**before.files, **files} if before else files
+            found[student] = Submission(student, files)
+    known = None if roster is None else set(roster)
+    return [_enrolled(s, known) for s in found.values()]
+
+
+def _pattern(names: str) -> re.Pattern:
+    try:
+        pattern = re.compile(NAMES.get(names, names))
+    except re.error as error:
+        raise AssignmentError(f"{names!r} is no pattern: {error}") from error
+    if "student" not in pattern.groupindex:
+        raise AssignmentError(f"{names!r} has no group (?P<student>...)")
+    return pattern
+
+
+def _stem(entry: Path, names: str) -> str:
+    return entry.stem if names == "plain" else entry.name
+
+
+def _enrolled(submission: Submission, known: set[str] | None) -> Submission:
+    if known is None or submission.student in known:
+        return submission
+    problem = "not on the roster: correct the name of the file or the roster"
+    return replace(submission, problem=problem, status="unknown")
+
+
+def _below(folder: Path) -> dict[str, Path]:
+    """The files of a folder and of those in it, by name; links are not followed."""
+    paths: list[Path] = []
+    for path in _walk(folder):
+        paths.append(path)
+        if len(paths) > MOST_FILES:
+            break
+    return {p.relative_to(folder).as_posix(): p for p in sorted(paths)}
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if CLUTTER.search(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def notebook_of(submission: Submission, assignment: Assignment) -> tuple[Path, str]:
+    """The notebook to grade, and a remark if its name is not the assignment's.
+
+    Raises Unreadable if there is none, or no telling which.
+    """
+    if submission.problem:
+        raise Unreadable(submission.problem)
+    books = {n: p for n, p in submission.files.items() if n.endswith(".ipynb")}
+    wanted = f"{assignment.name}.ipynb"
+    exact = [p for n, p in books.items() if n.rpartition("/")[2] == wanted]
+    if len(exact) == 1:
+        return exact[0], ""
+    if len(books) == 1:
+        (name, path), *_ = books.items()
+        plain = path.stem == submission.student
+        return path, "" if plain else f"graded {name}, since no {wanted} is there"
+    if not books:
+        held = ", ".join(sorted(submission.files)[:5]) or "nothing"
+        raise Unreadable(f"no notebook in it, but {held}; ask for {wanted}")
+    raise Unreadable(
+        f"{len(books)} notebooks: {', '.join(sorted(books)[:5])}; keep one"
+    )
+
+
+def handed_in(submission: Submission, assignment: Assignment) -> dict[str, Path]:
+    """The files beside the notebook that the assignment asks for, by name."""
+    files = submission.files.items()
+    by_name = {n.rpartition("/")[2]: p for n, p in files if not p.is_symlink()}
+    return {n: by_name[n] for n in assignment.files if n in by_name}
+
+
+def _text(data: bytes) -> tuple[str, list[str]]:
+    for mark, code in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):
+            return data.decode(code, "replace"), ["the notebook is UTF-16"]
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        note = "the notebook is not UTF-8; it was read as Windows-1252"
+        return data.decode("cp1252", "replace"), [note]
+
+
+def _source(cell: dict) -> str:
+    source = cell.get("source", cell.get("input", ""))
+    parts = source if isinstance(source, list) else [source]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _tags(cell: dict) -> set[str]:
+    metadata = cell.get("metadata")
+    found = metadata.get("tags") if isinstance(metadata, dict) else None
+    return (
+        {t for t in found if isinstance(t, str)} if isinstance(found, list) else set()
+    )
+
+
+def read_notebook(path: Path, assignment: Assignment) -> Notebook:
+    """The cells and the answers in words of a notebook, whoever has saved it how.
+
+    Raises Unreadable for what is no notebook.
+    """
+    text, notes = _text(read_bytes(path, LARGEST))
+    try:
+        held = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{path.name} is damaged: {error}") from error
+    cells = held.get("cells") if isinstance(held, dict) else None
+    if cells is None and isinstance(held, dict):  # version 3
+        sheets = held.get("worksheets")
+        first = sheets[0] if isinstance(sheets, list) and sheets else None
+        cells = first.get("cells") if isinstance(first, dict) else None
+    if not isinstance(cells, list):
+        raise Unreadable(f"{path.name} is JSON, but no notebook")
+    cells = [cell for cell in cells if isinstance(cell, dict)]
+    code = [c for c in cells if c.get("cell_type") == "code"]
+    words = [c for c in cells if c.get("cell_type") in ("markdown", "raw")]
+    return Notebook(
+        [_source(cell) for cell in code if "experiment" not in _tags(cell)],
+        {q: _words(words, q) for q in assignment.written},
+        notes,
+    )
+
+
+def _words(cells: list[dict], question: str) -> str:
+    """The answer to a written question: its cells, by tag or by the line in them."""
+    mark = mark_written(question)
+    found = []
+    for cell in cells:
+        text = _source(cell)
+        if mark in text or {"written", question} <= _tags(cell):
+            found.append(text.replace(mark, "").strip())
+    answer = "\n\n".join(found)
+    return "" if answer == "*Your answer.*" else answer

@@ -1,0 +1,189 @@
+"""Starters hold no solution, and building twice gives the same bytes."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from coursekit.assignment import AssignmentError, load
+from coursekit.build import release, solved, stale, unzipped, zipped
+from coursekit.notebooks import instructor, solve, starter, stub
+
+EXAMPLE = Path(__file__).parent / "assignments" / "example"
+CELL = """\
+def f(x):
+    # BEGIN SOLUTION
+    y = x + 1
+    # END SOLUTION
+    z = 3
+    # BEGIN SOLUTION
+    # STARTER: y = x  # broken
+    # STARTER: return y
+    return y + z
+    # END SOLUTION
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(EXAMPLE, tmp_path / "example")
+    return tmp_path / "example"
+
+
+def changed(folder: Path, name: str, old: str, new: str):
+    text = (folder / name).read_text(encoding="utf-8")
+    assert old in text
+    (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+    return load(folder)
+
+
+def released(folder: Path, name: str, old: str, new: str):
+    assignment = changed(folder, name, old, new)
+    return assignment.tests, release(assignment)
+
+
+def test_a_solution_becomes_a_stub_or_the_starters_lines():
+    assert stub(CELL, "q1").splitlines() == [
+        "def f(x):",
+        '    raise NotImplementedError("q1")',
+        "    z = 3",
+        "    y = x  # broken",
+        "    return y",
+    ]
+    assert solve(CELL).splitlines() == [
+        "def f(x):",
+        "    y = x + 1",
+        "    z = 3",
+        "    return y + z",
+    ]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "# BEGIN SOLUTION\nx = 1",
+        "x = 1\n# END SOLUTION",
+        "# BEGIN SOLUTION\n# BEGIN SOLUTION\n# END SOLUTION",
+        "# BEGIN SOLUTIONS\n# END SOLUTION",
+    ],
+)
+def test_markers_that_do_not_match_are_refused(cell):
+    with pytest.raises(AssignmentError):
+        stub(cell, "q1")
+
+
+def test_the_release_holds_what_students_need_and_no_more():
+    files = release(load(EXAMPLE))
+    names = {name.removeprefix("example/") for name in files}
+    assert names >= {"example.ipynb", "README.md", "requirements.txt"}
+    assert names >= {"points.safetensors", "tests/test_q1.py", "tests/helpers.py"}
+    assert not [n for n in names if "hidden" in n or "grade" in n or "reference" in n]
+
+
+def test_every_stub_in_the_starter_raises():
+    answers = [
+        cell
+        for cell in starter(load(EXAMPLE)).cells
+        if "answer" in cell.metadata.get("tags", [])
+    ]
+    assert len(answers) == 3
+    for cell in answers:
+        ast.parse(cell.source)
+        assert "raise NotImplementedError" in cell.source
+
+
+def test_the_written_answer_is_emptied_and_marked():
+    last = starter(load(EXAMPLE)).cells[-1].source
+    assert last.startswith("<!-- q4:")
+    assert "balance" not in last
+
+
+def test_cells_have_ids_that_stay():
+    first, second = (starter(load(EXAMPLE)) for _ in range(2))
+    ids = [cell.id for cell in first.cells]
+    assert ids == [cell.id for cell in second.cells]
+    assert len(set(ids)) == len(ids)
+    nbformat.validate(first)
+    nbformat.validate(instructor(load(EXAMPLE)))
+
+
+def test_building_twice_gives_the_same_bytes(tmp_path):
+    one, two = (zipped(release(load(EXAMPLE))) for _ in range(2))
+    assert one == two
+    (tmp_path / "x.zip").write_bytes(one)
+    assert unzipped(tmp_path / "x.zip") == release(load(EXAMPLE))
+
+
+@pytest.mark.parametrize("before", ["", "    ", "# "])
+def test_a_release_with_a_line_of_the_solution_is_refused(copy, before):
+    line = "return weights / weights.sum(dim=-1, keepdim=True), indices"
+    (copy / "files/notes.py").write_text(f"{before}{line}\n")
+    with pytest.raises(AssignmentError, match="give away"):
+        release(load(copy))
+
+
+def test_a_release_with_a_marker_or_the_model_answer_is_refused(copy):
+    for text in ("# BEGIN SOLUTION", "The bias is there to balance the load and"):
+        whole = (copy / "example.md").read_text(encoding="utf-8")
+        line = next(x for x in whole.splitlines() if text in x)
+        (copy / "files/notes.txt").write_text(line)
+        with pytest.raises(AssignmentError, match=r"notes\.txt"):
+            release(load(copy))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[answer, q1]", "[answer, q9]", "tag the cell with one question"),
+        (":tags: [answer, q1]", ":tags: [q1]", "a solution in no answer cell"),
+        ("{q1: 4,", "{q1: 5,", "the tests of q1 give 4 points, the master promises 5"),
+        ("q3: 2}", "q3: 2, q7: 1}", "q7"),
+        ("name: example\n", "name: another\n", "calls it 'another'"),
+        ("  title: ", "  titel: ", "unknown keys"),
+        ("  files: [", "  limits: {cells: 3}\n  files: [", "unknown limits"),
+    ],
+)
+def test_a_master_that_does_not_hold_together_is_refused(copy, old, new, words):
+    with pytest.raises(AssignmentError, match=words):
+        released(copy, "example.md", old, new)
+
+
+def test_an_assertion_without_words_is_refused(copy):
+    assignment = changed(
+        copy, "tests/public/test_q3.py", ', f"a slope of {w:.3f}: the points', " #"
+    )
+    with pytest.raises(AssignmentError, match="needs a message"):
+        assert assignment.tests
+
+
+def test_a_stale_release_is_named(copy):
+    assert not stale(load(copy))
+    assignment = changed(copy, "example.md", "An assignment made", "Something made")
+    assert "example/example.ipynb" in stale(assignment)
+
+
+def test_the_instructors_folder_has_the_solution_and_its_files(tmp_path):
+    path = solved(load(EXAMPLE), tmp_path)
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert any("scores.gather" in "".join(cell["source"]) for cell in cells)
+    for name in ("tests/test_q1.py", "coursekit/checking.py", "line.safetensors"):
+        assert (tmp_path / name).exists()
+
+
+def test_an_overlay_adds_tests_and_changes_points(tmp_path):
+    hidden = tmp_path / "tests" / "hidden"
+    hidden.mkdir(parents=True)
+    (hidden / "test_q1_private.py").write_text(
+        "from coursekit.testing import points\n\n\n@points(2)\n"
+        'def test_q1_private(student):\n    """Private."""\n'
+        '    assert student.route, "no"\n'
+    )
+    with pytest.raises(AssignmentError, match="give 6 points"):
+        assert load(EXAMPLE, tmp_path).tests
+    (tmp_path / "points.toml").write_text("q1 = 6")
+    assignment = load(EXAMPLE, tmp_path)
+    assert "test_q1_private" in {test.name for test in assignment.tests}
+    assert assignment.max_auto == 11

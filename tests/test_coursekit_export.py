@@ -1,0 +1,127 @@
+"""Grades arrive in other systems' own files, and nothing is lost on the way."""
+
+import json
+
+import pytest
+
+from coursekit.export import canvas, gradescope_all, moodle, points_of
+from coursekit.tables import TableError, read_table
+
+GRADES = """\
+student,q1,written,auto,total,max,status,reason
+ada,4,1.5,9,10.5,12,ok,
+bo,0,0,0,0,12,ok,
+cy,,,,,12,unreadable,damaged
+"""
+CANVAS = """\
+Student,ID,SIS User ID,SIS Login ID,Section,Essay (7),Experts (42),Final Score
+    Points Possible,,,,,10,12,(read only)
+"Lovelace, Ada",101,A1,ada,Monday,9,,50
+"Ek, Bo",102,B1,bo,Monday,8,,40
+"Cy",103,C1,cy,Monday,,,
+"Student, Test",104,,eve,Monday,,,
+"""
+MOODLE = """\
+Identifier,Full name,Email address,Status,Grade,Maximum Grade,Feedback comments
+Participant 101,Ada Lovelace,ada,Submitted,,"12,00",
+Participant 102,Bo Ek,bo,Submitted,,"12,00",
+Participant 103,Cy,cy,Submitted,,"12,00",
+"""
+
+
+@pytest.fixture
+def grades(tmp_path):
+    path = tmp_path / "grades.csv"
+    path.write_text(GRADES)
+    return path
+
+
+def course(tmp_path, text):
+    path = tmp_path / "course.csv"
+    path.write_text(text, encoding="utf-8-sig")
+    return path
+
+
+def test_canvas_gets_its_own_table_and_no_other_column(grades, tmp_path):
+    out = tmp_path / "out.csv"
+    away = canvas(grades, course(tmp_path, CANVAS), out, "Experts")
+    assert away == ["cy", "eve"]
+    assert out.read_text().splitlines() == [
+        "Student,ID,SIS User ID,SIS Login ID,Section,Experts (42)",
+        "    Points Possible,,,,,12",
+        '"Lovelace, Ada",101,A1,ada,Monday,10.5',
+        '"Ek, Bo",102,B1,bo,Monday,0',
+        "Cy,103,C1,cy,Monday,",
+        '"Student, Test",104,,eve,Monday,',
+    ]
+
+
+def test_moodle_gets_its_worksheet_filled(grades, tmp_path):
+    out = tmp_path / "out.csv"
+    assert moodle(grades, course(tmp_path, MOODLE), out) == ["cy"]
+    _, rows = read_table(out)
+    assert [row["Grade"] for row in rows] == ["10.5", "0", ""]
+
+
+def test_moodles_participants_are_matched_by_number(grades, tmp_path):
+    grades.write_text(GRADES.replace("ada", "101").replace("bo", "102"))
+    out = tmp_path / "out.csv"
+    moodle(grades, course(tmp_path, MOODLE), out, match="Identifier")
+    assert [row["Grade"] for row in read_table(out)[1]] == ["10.5", "0", ""]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (",bo,", ",bob,", "graded, but not in .*: bo; correct"),
+        (",cy,", ",ada,", "ada more than once"),
+        ("Experts (42)", "Expert (42)", "0 columns 'Experts'"),
+        (",10,12,", ",10,15,", "15 points in Canvas, 12 here"),
+        ("SIS Login ID", "Login", "lacks the columns"),
+        ("Essay (7)", "Experts (42)", "twice"),
+    ],
+)
+def test_a_table_that_does_not_agree_is_refused(grades, tmp_path, old, new, words):
+    with pytest.raises(TableError, match=words):
+        canvas(
+            grades,
+            course(tmp_path, CANVAS.replace(old, new)),
+            tmp_path / "o",
+            "Experts",
+        )
+    assert not (tmp_path / "o").exists()
+
+
+def test_another_maximum_in_moodle_is_refused(grades, tmp_path):
+    with pytest.raises(TableError, match=r"15.00 in Moodle, 12 here"):
+        moodle(
+            grades, course(tmp_path, MOODLE.replace("12,00", "15.00")), tmp_path / "o"
+        )
+
+
+def test_a_student_twice_in_our_table_is_refused(grades):
+    grades.write_text(GRADES.replace("bo,", "ada,"))
+    with pytest.raises(TableError, match="ada more than once"):
+        points_of(grades)
+
+
+def test_totals_that_wait_are_not_exported_as_nothing(grades):
+    grades.write_text("student,auto,total,max\nada,9,,12\n")
+    with pytest.raises(TableError, match="written answers wait"):
+        points_of(grades)
+    assert points_of(grades, "auto") == ({"ada": 9}, 12)
+
+
+def test_gradescope_gets_scores_and_messages_of_tests(grades, tmp_path):
+    verdict = {"title": "It doubles.", "question": "q1", "points": 0.0, "max": 2.0,
+               "kind": "failed", "message": "no"}  # fmt: skip
+    for student in ("ada", "bo"):
+        path = tmp_path / "json" / f"{student}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"seconds": 2.0, "verdicts": [verdict]}))
+    assert gradescope_all(tmp_path, tmp_path / "out") == ["cy"]
+    made = json.loads((tmp_path / "out/ada/results.json").read_text())
+    assert made["score"] == 10.5
+    (test,) = made["tests"]
+    assert (test["score"], test["max_score"], test["status"]) == (0, 2, "failed")
+    assert (test["name"], test["output"]) == ("It doubles.", "no")

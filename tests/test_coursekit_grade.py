@@ -1,0 +1,263 @@
+"""A class from the folder to the table, interrupted, marked by hand, graded again."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from coursekit import __main__ as command
+from coursekit import grade as grading
+from coursekit.assignment import load
+from coursekit.manual import Given, merged, read_manual
+from coursekit.notebooks import instructor, starter
+from coursekit.prove import sandboxed
+from coursekit.report import distribution, row_of, table
+from coursekit.submissions import Submission
+from coursekit.tables import (
+    TableError,
+    number,
+    read_roster,
+    read_table,
+    tame,
+    wild,
+    write_table,
+)
+
+FOLDER = Path(__file__).parent / "assignments" / "example"
+EXAMPLE = load(FOLDER)
+LINE = (FOLDER / "reference" / "line.safetensors").read_bytes()
+
+
+def hand_in(folder: Path, student: str, notebook, line: bytes | None = LINE) -> Path:
+    path = folder / student / "example.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = notebook if isinstance(notebook, str) else json.dumps(notebook)
+    path.write_text(text, encoding="utf-8")
+    if line:
+        (path.parent / "line.safetensors").write_bytes(line)
+    return path
+
+
+def rows_of(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+def grade(class_: Path, out: Path, *more: str) -> int:
+    given = ["grade", str(class_), "--assignment", str(FOLDER), "--out", str(out)]
+    return command.main([*given, "--quiet", "--jobs", "2", *more])
+
+
+@pytest.fixture(scope="module")
+def graded(walls, tmp_path_factory):
+    """A small class, graded once with a roster, as the command line does it."""
+    base = tmp_path_factory.mktemp("graded")
+    hand_in(base / "class", "ada", instructor(EXAMPLE))
+    hand_in(base / "class", "bo", starter(EXAMPLE), line=None)
+    hand_in(base / "class", "cy", "{broken")
+    hand_in(base / "class", "dee", instructor(EXAMPLE), line=None)
+    hand_in(base / "class", "who", instructor(EXAMPLE))
+    roster = base / "roster.csv"
+    roster.write_text("name,student\nA,ada\nB,bo\nC,cy\nD,dee\nE,eve\n")
+    code = grade(base / "class", base / "out", "--roster", str(roster))
+    return base, code
+
+
+def test_every_number_in_the_table_is_right(graded):
+    base, code = graded
+    rows = rows_of(base / "out")
+    points = {s: [r["q1"], r["q2"], r["q3"], r["auto"]] for s, r in rows.items()}
+    assert points == {
+        "ada": ["4", "3", "2", "9"],
+        "bo": ["0", "0", "0", "0"],
+        "cy": ["", "", "", ""],
+        "dee": ["4", "3", "0", "7"],
+        "who": ["", "", "", ""],
+        "eve": ["", "", "", ""],
+    }
+    statuses = {student: row["status"] for student, row in rows.items()}
+    assert statuses == {
+        "ada": "ok", "bo": "ok", "cy": "unreadable", "dee": "ok",
+        "who": "unknown", "eve": "missing",
+    }  # fmt: skip
+    assert code == command.PROBLEMS
+
+
+def test_totals_wait_for_points_by_hand(graded):
+    rows = rows_of(graded[0] / "out")
+    assert rows["ada"]["written"] == rows["ada"]["total"] == ""
+    assert "manual.csv" in rows["ada"]["reason"]
+    assert rows["ada"]["max"] == "12"
+
+
+def test_pages_show_messages_and_no_test(graded):
+    out = graded[0] / "out"
+    page = (out / "feedback" / "dee.html").read_text(encoding="utf-8")
+    assert "hand in line.safetensors beside the notebook" in page
+    assert "assert" not in page
+    assert "could not be graded" in (out / "feedback" / "cy.html").read_text()
+    overview = (out / "overview.html").read_text(encoding="utf-8")
+    assert "s for each submission" in overview
+    assert "bubblewrap" in overview
+
+
+def test_grading_again_judges_nothing_anew_and_keeps_points_by_hand(
+    graded, monkeypatch
+):
+    base, _ = graded
+    out = base / "out"
+    before = {p: p.read_bytes() for p in (out / "json").iterdir()}
+    names, rows = read_table(out / "manual.csv")
+    for row in rows:
+        row["points"], row["comment"] = ("1.5" if row["student"] == "ada" else ""), "ok"
+    write_table(out / "manual.csv", names, rows)
+    monkeypatch.setattr(grading, "_judge", None)  # judging would fail
+    roster = str(base / "roster.csv")
+    for _ in range(2):
+        assert grade(base / "class", out, "--roster", roster) == command.PROBLEMS
+        ada = rows_of(out)["ada"]
+        assert (ada["auto"], ada["written"], ada["total"]) == ("9", "1.5", "10.5")
+        assert rows_of(out)["dee"]["total"] == ""
+    assert {p: p.read_bytes() for p in (out / "json").iterdir()} == before
+
+
+def test_an_answer_that_has_changed_since_it_was_marked_is_reported():
+    result = {"student": "ada", "status": "ok", "reason": "", "written": {"q4": "new"},
+              "questions": {"q1": 4.0, "q2": 3.0, "q3": 2.0}}  # fmt: skip
+    row = row_of(result, EXAMPLE, {("ada", "q4"): Given(2.0, "", "old")})
+    assert (row["total"], row["status"]) == (11, "look")
+    row = row_of(result, EXAMPLE, {("ada", "q4"): Given(2.0, "", "new ")})
+    assert (row["total"], row["status"]) == (11, "ok")
+
+
+def test_an_interrupted_run_is_taken_up_again(walls, tmp_path):
+    for number_ in range(4):
+        hand_in(tmp_path / "class", f"s{number_}", instructor(EXAMPLE))
+    out, before = tmp_path / "out", sandboxed()
+    call = [sys.executable, "-m", "coursekit", "grade", str(tmp_path / "class")]
+    call += ["--assignment", str(FOLDER), "--out", str(out), "--jobs", "1", "--quiet"]
+    process = subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    deadline = time.monotonic() + 240
+    while not list(out.glob("json/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    done = {p: p.read_bytes() for p in out.glob("json/*.json")}
+    assert 1 <= len(done) < 4
+    assert not list(out.rglob("*.partial"))
+    deadline = time.monotonic() + 60
+    while sandboxed() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not sandboxed() - before
+    assert grade(tmp_path / "class", out) == 0
+    assert all(path.read_bytes() == data for path, data in done.items())
+    assert [row["auto"] for row in rows_of(out).values()] == ["9"] * 4
+
+
+def test_a_grader_that_dies_gives_no_number(walls, tmp_path, monkeypatch):
+    path = hand_in(tmp_path / "class", "ada", instructor(EXAMPLE))
+    monkeypatch.setattr(grading, "mark", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(sys, "stderr", None)
+    submission = Submission("ada", {"example.ipynb": path})
+    options = grading.Options(jobs=1, quiet=True)
+    (result,) = grading.grade(EXAMPLE, [submission], tmp_path / "out", options)
+    assert result["status"] == "error"
+    assert result["questions"] == {"q1": None, "q2": None, "q3": None}
+
+
+def test_a_submission_that_takes_for_ever_is_given_up(walls, tmp_path, monkeypatch):
+    path = hand_in(tmp_path / "class", "ada", instructor(EXAMPLE))
+    monkeypatch.setattr(grading, "mark", lambda *arguments: time.sleep(100))
+    submission = Submission("ada", {"example.ipynb": path})
+    options = grading.Options(jobs=1, quiet=True, deadline=0.5)
+    (result,) = grading.grade(EXAMPLE, [submission], tmp_path / "out", options)
+    assert "no result in 0.5 s" in result["reason"]
+
+
+def test_without_walls_a_class_is_refused(tmp_path, monkeypatch, capsys):
+    hand_in(tmp_path / "class", "ada", instructor(EXAMPLE))
+    monkeypatch.setattr(grading, "missing", lambda: "bubblewrap is not installed: so")
+    assert grade(tmp_path / "class", tmp_path / "out") == command.MISUSED
+    assert "bubblewrap is not installed" in capsys.readouterr().err
+
+
+def test_unsafe_grading_works_and_says_what_it_means(walls, tmp_path, capsys):
+    hand_in(tmp_path / "class", "ada", instructor(EXAMPLE))
+    assert grade(tmp_path / "class", tmp_path / "out", "--unsafe") == 0
+    assert "submissions can read your files" in capsys.readouterr().out
+    page = (tmp_path / "out/feedback/ada.html").read_text(encoding="utf-8")
+    assert "submissions can read your files" in page
+    assert rows_of(tmp_path / "out")["ada"]["auto"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("ada,q4,four,", "'four' is no number"),
+        ("ada,q4,4,", "4 is not between 0 and 3"),
+        ("ada,q4,-1,", "not between"),
+        ("ada,q4,nan,", "not between"),
+        ("ada,q1,1,", "written questions are q4"),
+        ("ada,q4,1,\nada,q4,2,", "the same answer is there twice"),
+    ],
+)
+def test_points_by_hand_that_cannot_be_are_refused(tmp_path, line, words):
+    path = tmp_path / "manual.csv"
+    path.write_text(f"student,question,points,comment\n{line}\n")
+    with pytest.raises(TableError, match=words):
+        read_manual(path, EXAMPLE)
+
+
+def test_points_for_somebody_who_handed_in_nothing_are_refused(tmp_path):
+    path = tmp_path / "manual.csv"
+    path.write_text("student,question,points\nadda,q4,1\n")
+    with pytest.raises(TableError, match="adda: nothing handed in"):
+        merged([{"student": "ada"}], EXAMPLE, [path])
+
+
+def test_a_roster_with_an_id_twice_is_refused(tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text("student\nada\nada\n")
+    with pytest.raises(TableError, match="ada more than once"):
+        read_roster(path)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+a", "-2", "@x", "plain", "'quoted", ""])
+def test_text_is_no_formula_and_comes_back(text):
+    assert not tame(text).startswith(("=", "+", "-", "@"))
+    assert wild(tame(text)) == text
+
+
+def test_numbers_may_have_a_decimal_comma():
+    assert number("1,5", 2, "here") == 1.5
+    assert number(" ", 2, "here") is None
+
+
+def test_missing_students_come_last_and_empty():
+    rows = table([], EXAMPLE, {}, ["bo", "ada"])
+    assert [row["student"] for row in rows] == ["ada", "bo"]
+    assert {row["total"] for row in rows} == {None}
+
+
+def test_the_distribution_counts_everybody_once():
+    assert distribution([0, 0.05, 0.5, 1], 1) == [2, 0, 0, 0, 0, 1, 0, 0, 0, 1]
+
+
+def test_secrets_come_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_SECRET", "one")
+    assert grading.read_secret(None) == "one"
+    path = tmp_path / "secret"
+    path.write_text("two\n")
+    assert grading.read_secret(path) == "two"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match="is empty"):
+        grading.read_secret(path)

@@ -1,0 +1,85 @@
+"""The proof bites: whatever is wrong with an assignment is reported by name."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from coursekit.assignment import AssignmentError, load
+from coursekit.mutants import mutants, zeros
+from coursekit.prove import prove, spread
+
+EXAMPLE = Path(__file__).parent / "assignments" / "example"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(EXAMPLE, tmp_path / "example")
+    return tmp_path / "example"
+
+
+def replaced(folder: Path, name: str, *pairs: tuple[str, str]):
+    text = (folder / name).read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / name).write_text(text, encoding="utf-8")
+    return load(folder)
+
+
+def test_a_weakened_test_a_broken_solution_and_a_lazy_one_are_reported(walls, copy):
+    replaced(copy, "tests/public/test_q2.py", ("close(balance.bias, torch.tensor", "("))
+    replaced(copy, "tests/public/test_q3.py", ("abs(w - 2) < 0.1", "w == w"))
+    assignment = replaced(copy, "example.md", ("k, dim=-1).indices", "k).indices + 1"))
+    wrong = prove(assignment)
+    for part in (
+        "reference: fails test_q1_without_bias_the_highest_scores_win",
+        "stub of zeros: passes test_q2_the_bias_follows_the_load",
+        "the sign is turned round: passes test_q2_the_bias_follows_the_load",
+        "stub of zeros: passes test_q3_the_line_is_close",
+    ):
+        assert any(line.startswith(part) for line in wrong), (part, wrong)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("(scores + bias).topk", "(score + bias).topk", "is there 0 times, not once"),
+        ("(scores + bias).topk", "scores", "times, not once"),
+        ("test_q1_the_bias_chooses", "test_q1_gone", "unknown tests"),
+        ('change = "noise"', 'change = "magic"', "no such file or change"),
+        ('find = "self.bias += self.speed"', 'finds = ""', "unknown keys"),
+        ("scores.topk", "(scores + bias).topk", "changes nothing"),
+    ],
+)
+def test_a_mutant_that_does_not_apply_is_refused(copy, old, new, words):
+    text = (copy / "mutants.toml").read_text(encoding="utf-8")
+    (copy / "mutants.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(AssignmentError, match=words):
+        mutants(load(copy))
+
+
+def test_a_test_that_no_mutant_fails_is_reported(walls, copy):
+    text = (copy / "mutants.toml").read_text(encoding="utf-8")
+    first = text.index("[[mutant]]", 1)
+    (copy / "mutants.toml").write_text(text[first:], encoding="utf-8")
+    assert prove(load(copy)) == ["no mutant fails test_q1_the_bias_chooses"]
+
+
+def test_the_stub_of_zeros_has_the_right_names_and_shapes():
+    names: dict = {}
+    for cell in zeros(load(EXAMPLE)).cells:
+        if "points.safetensors" not in cell and "check(" not in cell:
+            exec(cell, names)
+    torch = names["torch"]
+    weights, indices = names["route"](torch.rand(5, 8), torch.zeros(8), 2)
+    assert weights.shape == indices.shape == (5, 2)
+    assert not weights.any()
+    balance = names["Balance"](3, 0.1)
+    assert balance.update(torch.tensor([1, 2, 3])).tolist() == [0, 0, 0]
+
+
+def test_work_is_spread_and_errors_come_back():
+    assert sorted(spread(lambda part: [2 * x for x in part], [1, 2, 3], 2)) == [2, 4, 6]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        spread(lambda part: [1 / 0], [1, 2], 2)
