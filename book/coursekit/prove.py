@@ -129,7 +129,7 @@ def listening() -> Iterator[tuple[int, list[str]]]:
     def accept() -> None:
         while True:
             try:
-                stream.accept()
+                stream.accept()[0].close()
             except OSError:
                 return
             heard.append("a connection")
