@@ -54,42 +54,43 @@ s.settimeout(2)
 s.connect(("127.0.0.1", {port}))
 """
 
-# Further cells of a perfect notebook; it keeps all points.
+# A further cell of a perfect notebook; it keeps all points.
 CELLS = {
     "exits": "import os; os._exit(0)",
-    "raises SystemExit": "raise SystemExit(0)",
     "aborts": "import os; os.abort()",
     "loops": "while True: pass",
     "loops past exceptions": "while True:\n    try: pass\n    except BaseException: 1",
-    "sleeps": "import time; time.sleep(10**6)",
     "hogs memory": HOG,
-    "hogs memory in children": "import os\nif all(os.fork() for _ in range(6)): pass\n"
-    + HOG,
     "deletes files": f"{FILES}\n    shutil.rmtree(p, True)\nos.remove('/box/x')",
     "fills the disk": "for i in range(100):\n"
     "    for where in ('/tmp', '/box', '/dev/shm', '/'):\n"
     "        try: open(f'{where}/{i}', 'wb').write(bytes(2**24))\n"
     "        except OSError: pass",
     "prints 40 MB": "print('x' * 40 * 2**20)",
-    "asks for input": "input('points? ')",
-    "starts a process": "import subprocess; subprocess.Popen(['sleep', '1000'])",
     "starts 300 processes": "import os\nfor _ in range(300): os.fork()",
-    "multiprocesses": "import multiprocessing as m\nm.get_context('fork').Pool(4)",
     "spins in a thread": "import threading\ndef spin():\n    while True: pass\n"
     "threading.Thread(target=spin, daemon=True).start()",
-    "has magics": "%matplotlib inline\n!pip install torch\nx = 1\n%time x",
-    "is a shell script": "%%bash\nrm -rf /",
     "changes the default dtype": "import torch; torch.set_default_dtype(torch.float64)",
-    "turns gradients off": "import torch; torch.set_grad_enabled(False)",
-    "fails": "1 / 0",
-    "does not parse": "def (:",
     "connects": CONNECT,
-    "sends a datagram": CONNECT.replace("STREAM", "DGRAM") + "s.send(b'x')",
-    "writes to the keeper": "open('/proc/1/mem', 'rb+').write(b'x')",
     "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
     "forges a word of the session": DESCRIPTORS.format(data=r"b'\x01\0\0\0x'"),
-    "prints forged results": 'print(\'{"status": "ok", "points": 100}\')',
 }
+# All of these in one perfect notebook, which keeps all points: they are refused.
+TOGETHER = (
+    "raise SystemExit(0)",
+    f"import os\nif all(os.fork() for _ in range(6)): pass\n{HOG}",
+    "input('points? ')",
+    "import subprocess; subprocess.Popen(['sleep', '1000'])",
+    "import multiprocessing as m\nm.get_context('fork').Pool(4)",
+    "%matplotlib inline\n!pip install torch\nx = 1\n%time x",
+    "%%bash\nrm -rf /",
+    "import torch; torch.set_grad_enabled(False)",
+    "def (:",
+    CONNECT.replace("STREAM", "DGRAM") + "s.send(b'x')",
+    "open('/proc/1/mem', 'rb+').write(b'x')",
+    'print(\'{"status": "ok", "points": 100}\')',
+    "1 / 0",
+)
 # What F does before it answers; its question is lost.
 INSIDE = {
     "loops": "while True: pass",
@@ -171,9 +172,10 @@ def _book(notebook: Any) -> bytes:
     return json.dumps(notebook, ensure_ascii=False).encode()
 
 
-def _with(notebook: Any, source: str, first: bool = False) -> bytes:
-    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "source": source}
-    cells = [cell, *notebook.cells] if first else [*notebook.cells, cell]
+def _with(notebook: Any, *sources: str, first: bool = False) -> bytes:
+    kind = {"cell_type": "code", "metadata": {}, "outputs": []}
+    more = [{**kind, "source": source} for source in sources]
+    cells = [*more, *notebook.cells] if first else [*notebook.cells, *more]
     return _book({**notebook, "cells": cells})
 
 
@@ -209,6 +211,8 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
         add(f"a last cell {name}", _with(perfect, cell), nothing)
         if name in ("exits", "loops", "changes the default dtype"):
             add(f"a first cell {name}", _with(perfect, cell, first=True), nothing)
+    many = [source.replace("{port}", str(port)) for source in TOGETHER]
+    add("cells that are refused", _with(perfect, *many), nothing)
     for table, lost in ((INSIDE, only), (HARMLESS, nothing)):
         for name, body in table.items():
             given = {"{hidden!r}": hidden[0].resolve(), "{folder!r}": assignment.folder}

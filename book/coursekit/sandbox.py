@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -204,8 +204,9 @@ def opened(
     if not unsafe and missing():
         raise NoSandbox(missing())
     ours, theirs = socket.socketpair()
+    folder = tempfile.TemporaryDirectory(prefix="coursekit_") if unsafe else None
     with (
-        tempfile.TemporaryDirectory(prefix="coursekit_") as home,
+        folder or nullcontext("/") as home,
         tempfile.TemporaryFile() as errors,
         ours,
     ):

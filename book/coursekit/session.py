@@ -17,6 +17,7 @@ from collections.abc import Callable
 from coursekit.answers import Answers, own_state
 from coursekit.filters import forbid_processes
 from coursekit.frames import Reader, send
+from coursekit.processes import SET_DEATH_SIGNAL, prctl
 
 
 def apart(function: Callable, **arguments) -> str:
@@ -66,7 +67,7 @@ def serve(sock: socket.socket, names: dict, seed: int) -> None:
 
 def session(control: socket.socket) -> None:
     """Run cells and fork for tests, as the keeper says; never returns."""
-    names = new_names()
+    names, first = new_names(), os.getppid() == 1
     reader = Reader(control)
     while True:
         order = json.loads(reader.message())
@@ -80,6 +81,8 @@ def session(control: socket.socket) -> None:
                 control.close()
                 try:
                     forbid_processes()
+                    if first:  # the keeper ends it, and not the session's end
+                        prctl(SET_DEATH_SIGNAL, 0)
                     serve(sock, names, order["seed"])
                 finally:
                     os._exit(0)
