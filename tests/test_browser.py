@@ -205,7 +205,7 @@ def test_the_schedule_figure_waits_as_the_package_does(moved, browser, address):
     stages = size["stages"]
     least = {"1F1B": 1, "ZB1P": 1, "DualPipe": 2 * stages, "DualPipeV": stages}
     for method, build in METHODS.items():
-        row = page.locator(f"tr[data-method={method}]")
+        row = page.locator(f"tr[data-method='{method}']")
         shown = {
             what: row.locator(f"[data-what={what}]").get_attribute("data-value")
             for what in ("micros", "length", "bubble", "formula", "held", "share")
@@ -221,7 +221,7 @@ def test_the_schedule_figure_waits_as_the_package_does(moved, browser, address):
         assert int(shown["held"]) == max(peak_activations(schedule))
         share = sum(idle) / len(idle) / makespan(spans)
         assert float(shown["share"]) == pytest.approx(share)
-        page.locator(f"#schedule-figure input[value={method}]").check()
+        page.locator(f"#schedule-figure input[value='{method}']").check()
         slots = sum(len(slot) for row in schedule for slot in row)
         drawn = page.locator("#schedule-figure rect:not(.schedule-pair)")
         assert drawn.count() == slots

@@ -219,7 +219,7 @@ document.addEventListener("DOMContentLoaded", () => {
       show("length", end, number(end));
       show("bubble", `${low} ${high}`, both);
       show("formula", published, number(published));
-      show("share", mean / end, `${((100 * mean) / end).toFixed(1)} %`);
+      show("share", mean / end, `${((100 * mean) / end).toFixed(1)}%`);
       show("held", held, held);
       if (method === chosen) paint(spans, end, times, method);
     }

@@ -7,6 +7,7 @@ tokens in turn with computing and while computing, and prints what each measured
 import argparse
 import json
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -76,6 +77,11 @@ def work(x: Float[Tensor, "rows width"], weight: Tensor, times: int) -> Tensor:
     return x
 
 
+def compute(batches: list[Tensor], weight: Tensor, times: int, _: float) -> list:
+    """Compute all micro-batches and exchange none."""
+    return [work(x, weight, times) for x in batches]
+
+
 def in_turn(batches: list[Tensor], weight: Tensor, times: int, rate: float) -> list:
     """Compute a micro-batch, exchange it, go on to the next."""
     return [slow_exchange(work(x, weight, times), rate) for x in batches]
@@ -103,26 +109,25 @@ def measure(
     weight = torch.randn(width, width) / width**0.5
     batches = [torch.randn(rows, width) for _ in range(micros)]
     size = micros * (rows // 2) * width * batches[0].itemsize
-    computing = []
-    for _ in range(repeats + 1):
+    seconds: dict[str, list[float]] = defaultdict(list)
+    results: dict[str, list[Tensor]] = {}
+
+    def clock(name, way, wire):
         dist.barrier()
         start = time.perf_counter()
-        for x in batches:
-            work(x, weight, times)
-        computing.append(time.perf_counter() - start)
-    longest = torch.tensor(min(computing))
+        results[way.__name__] = way(batches, weight, times, wire)
+        seconds[name].append(time.perf_counter() - start)
+
+    for _ in range(repeats):
+        clock("computing", compute, 0.0)
+    longest = torch.tensor(min(seconds["computing"]))
     dist.all_reduce(longest, dist.ReduceOp.MAX)
     rate = size / (slower * longest.item())
-    seconds: dict[str, list[float]] = {"computing": computing}
-    results: dict[str, list[Tensor]] = {}
     for _ in range(repeats):
+        clock("computing", compute, 0.0)
         for name, wire in (("gloo", 0.0), ("slow", rate)):
             for way in (in_turn, overlapped):
-                dist.barrier()
-                start = time.perf_counter()
-                results[way.__name__] = way(batches, weight, times, wire)
-                label = f"{name} {way.__name__}"
-                seconds.setdefault(label, []).append(time.perf_counter() - start)
+                clock(f"{name} {way.__name__}", way, wire)
     pairs = zip(results["in_turn"], results["overlapped"], strict=True)
     return {
         "rank": dist.get_rank(),
@@ -141,7 +146,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--times", type=int, default=8, help="products a micro-batch")
     parser.add_argument("--slower", type=float, default=2, help="wire / computing")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
