@@ -20,6 +20,7 @@ ORDER = [
         "cache",
         "attention",
         "moe",
+        "fp8",
         "block",
     ),
     *("mtp", "model", "parallel", "wires", "tokenizer", "answers", "tasks", "corpus"),

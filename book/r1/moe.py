@@ -1,5 +1,7 @@
 """A mixture of experts: who is chosen, what they compute, and a balanced load."""
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -213,6 +215,16 @@ class Router(nn.Module):
         return load
 
 
+def expert_ffn(
+    x: Float[Tensor, "tokens dim"],
+    w1: Float[Tensor, "inter dim"],
+    w2: Float[Tensor, "dim inter"],
+    w3: Float[Tensor, "inter dim"],
+) -> Float[Tensor, "tokens dim"]:
+    r"""One expert, a SwiGLU: $W_2\,(\mathrm{silu}(W_1 x) \odot W_3 x)$."""
+    return F.linear(F.silu(F.linear(x, w1)) * F.linear(x, w3), w2)
+
+
 def grouped_experts(
     x: Float[Tensor, "tokens dim"],
     weights: Float[Tensor, "tokens k"],
@@ -220,6 +232,7 @@ def grouped_experts(
     w1: Float[Tensor, "experts inter dim"],
     w2: Float[Tensor, "experts dim inter"],
     w3: Float[Tensor, "experts inter dim"],
+    ffn: Callable[..., Tensor] = expert_ffn,
 ) -> Float[Tensor, "tokens dim"]:
     r"""Each token through its experts, one expert after the other.
 
@@ -227,7 +240,8 @@ def grouped_experts(
 
     The slots (a token and one of its experts) are sorted by expert, so that every
     expert works once, on rows that lie side by side; the results are added back to
-    their tokens. `indices` may hold -1 for a slot that is left out.
+    their tokens. `indices` may hold -1 for a slot that is left out. `ffn` is what an
+    expert computes, with other roundings in chapter 08.
     """
     slots = indices.flatten()
     order = slots.argsort(stable=True)[(slots < 0).sum() :]
@@ -235,10 +249,7 @@ def grouped_experts(
     counts = torch.bincount(slots[order], minlength=len(w1)).tolist()
     rows = x.index_select(0, token).split(counts)
     experts = zip(rows, w1.unbind(), w2.unbind(), w3.unbind(), strict=True)
-    outputs = [
-        F.linear(F.silu(F.linear(part, gate)) * F.linear(part, up), down)
-        for part, gate, down, up in experts
-    ]
+    outputs = [ffn(part, gate, down, up) for part, gate, down, up in experts]
     weighted = torch.cat(outputs) * weights.flatten()[order, None]
     return torch.zeros_like(x).index_add(0, token, weighted)
 
@@ -278,11 +289,14 @@ class Experts(nn.Module):
         self.w3 = nn.Parameter(torch.empty(experts, inter_dim, dim))
         for weight in self.parameters():
             nn.init.normal_(weight, std=std)
+        self.ffn = expert_ffn
 
     def forward(self, x: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
         few = len(x) <= self.FEW and indices.numel() >= len(self.w1)
-        compute = dense_experts if few else grouped_experts
-        return compute(x, weights, indices, self.w1, self.w2, self.w3)
+        matrices = self.w1, self.w2, self.w3
+        if few and self.ffn is expert_ffn:
+            return dense_experts(x, weights, indices, *matrices)
+        return grouped_experts(x, weights, indices, *matrices, self.ffn)
 
 
 class MoE(nn.Module):

@@ -13,6 +13,7 @@ from r1 import corpus, distributed, rl_command
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ConfigError, ModelConfig
 from r1.evaluate import evaluate, evaluate_kinds, validate
+from r1.fp8 import RECIPES, lower_precision
 from r1.model import Model
 from r1.pretrain import Balance, packed_batch, pretrain
 from r1.records import check_notes, read_rows, write_log
@@ -74,6 +75,8 @@ def run_pretrain(args: argparse.Namespace) -> None:
         )
     if args.parallel == "experts" and not dist.is_initialized():
         raise SystemExit("--parallel experts needs several processes; start torchrun")
+    if args.parallel == "experts" and args.dtype in RECIPES:
+        raise SystemExit("--parallel experts computes in float32; leave out --dtype")
     if args.save_every % args.log_every:
         raise SystemExit("--save-every must be a multiple of --log-every")
     wanted = {
@@ -83,6 +86,8 @@ def run_pretrain(args: argparse.Namespace) -> None:
     wanted["mtp_weight"] = args.mtp_weight
     if args.base:
         wanted["base"] = args.base.stem
+    if args.dtype in RECIPES:
+        wanted["dtype"] = args.dtype
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -93,6 +98,8 @@ def run_pretrain(args: argparse.Namespace) -> None:
     else:
         model, start, rows = _new_model(args), 0, []
         optimizer = new_optimizer(model)
+    if args.dtype in RECIPES:
+        lower_precision(model, RECIPES[args.dtype])
     balance = Balance(args.bias_speed, args.balance_loss, args.alpha)
     if args.parallel == "experts":
         optimizer = distributed.share_experts(model, optimizer)
@@ -133,7 +140,7 @@ def report(
     """Measure a trained model on what it has not seen, and write the numbers down."""
     if args.text == "kinds":
         write_log(out.with_name(f"{out.stem}_kinds.csv"), evaluate_kinds(model))
-    else:
+    elif args.problems:
         terms = [{"terms": n, **evaluate(model, n, args.problems)} for n in (3, 4, 5)]
         write_log(out.with_name(f"{out.stem}_terms.csv"), terms)
     scores = validate(model, (batch(HELD_OUT_SEED, step) for step in range(16)))
@@ -154,6 +161,12 @@ def main(argv: list[str] | None = None) -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, default=2000)
     command.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
+    command.add_argument(
+        "--dtype",
+        choices=["float32", *RECIPES],
+        default="float32",
+        help="of the operands of linear layers; those of 8 and 16 bits are simulated",
+    )
     command.add_argument("--bias-speed", type=float, default=0.0, help="gamma")
     command.add_argument("--balance-loss", choices=["expert", "sequence"])
     command.add_argument("--alpha", type=float, default=0.0, help="its factor")
@@ -167,7 +180,7 @@ def main(argv: list[str] | None = None) -> None:
         help="what torchrun's processes share out: rows only, or experts as well",
     )
     command.add_argument(
-        "--problems", type=int, default=512, help="to answer at the end, of each length"
+        "--problems", type=int, default=512, help="to answer at the end, 0: none"
     )
     command.add_argument("--threads", type=int, help="of the CPU; default: torch's")
     command.add_argument("--log-every", type=int, default=1, help="steps a row")
