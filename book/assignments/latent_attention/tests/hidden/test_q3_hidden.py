@@ -1,19 +1,25 @@
 import torch
-from helpers import alone, draw, step_of
+from helpers import alone, step_of
 
 from coursekit.testing import close, points
 
 
 @points(4)
-def test_q3_rows_of_different_lengths_do_not_meet(student, gen):
-    """Each row gets what it gets alone, whatever the lengths of the others."""
-    lengths = [9, draw(gen, 3, 6), draw(gen, 1, 2)]
-    step = step_of(gen, lengths, new=2, capacity=14)
+def test_q3_new_tokens_do_not_see_their_successors(student, gen):
+    """Of several new tokens each sees itself and those before it, and no later one."""
+    step = step_of(gen, [5, 5], new=3, capacity=10)
+    got, right = student.absorbed_decode(*step.values()), alone(step)
+    close(list(got.shape), list(right.shape), "the shape of the output")
     close(
-        student.absorbed_decode(*step.values()),
-        alone(step),
-        f"the output of rows that held {lengths} tokens, with 14 slots each (the last "
-        "slot that a token sees depends on its row, not on the number of slots)",
+        got[:, -1],
+        right[:, -1],
+        "the output of the last new token, which sees every token of its row",
+    )
+    close(
+        got,
+        right,
+        "the output of three new tokens (new token s of row b stands in slot "
+        "lengths[b] + s and sees the slots up to that one)",
     )
 
 
