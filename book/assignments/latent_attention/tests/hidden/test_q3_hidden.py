@@ -54,9 +54,9 @@ def test_q3_an_empty_row_sees_its_own_token(student, gen):
 
 @points(2)
 def test_q3_large_scores_stay_finite(student, gen):
-    """Scores of some thousands give a softmax that is right and finite."""
-    step = step_of(gen, [6, 6], new=1, capacity=7)
-    step["q_nope"], step["q_rope"] = step["q_nope"] * 2e3, step["q_rope"] * 2e3
+    """Scores of many thousands give a softmax that is right and finite."""
+    step = step_of(gen, [2, 2], new=1, capacity=3)
+    step["q_nope"], step["q_rope"] = step["q_nope"] * 1e5, step["q_rope"] * 1e5
     close(
         student.absorbed_decode(*step.values()),
         alone(step),
