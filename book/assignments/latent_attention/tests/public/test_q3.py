@@ -1,0 +1,42 @@
+from helpers import alone, draw, step_of
+
+from coursekit.testing import close, largest, points
+
+
+@points(3)
+def test_q3_one_token_behind_a_cache(student, gen):
+    """One new token attends to the cache and to itself, as with keys and values."""
+    step = step_of(gen, [7, 7], new=1, capacity=8)
+    close(
+        student.absorbed_decode(*step.values()),
+        alone(step),
+        "the output for one new token (are the scores divided by the root of d + r, "
+        "the width of a query, and does the rotary key take part?)",
+    )
+
+
+@points(4)
+def test_q3_rows_of_different_lengths_do_not_meet(student, gen):
+    """Each row gets what it gets alone, whatever the lengths of the others."""
+    lengths = [9, draw(gen, 3, 6), draw(gen, 1, 2)]
+    step = step_of(gen, lengths, new=2, capacity=14)
+    close(
+        student.absorbed_decode(*step.values()),
+        alone(step),
+        f"the output of rows that held {lengths} tokens, with 14 slots each (the last "
+        "slot that a token sees depends on its row, not on the number of slots)",
+    )
+
+
+@points(4)
+def test_q3_no_key_and_no_value_is_made(student, gen):
+    """The answer is right and no tensor is as large as the keys of the cache."""
+    step = step_of(gen, [60, 41], new=2, capacity=62, h=8, d=16, v=16, c=24)
+    got, made = largest(student.absorbed_decode, *step.values())
+    close(got, alone(step), "the output")
+    keys = 2 * 62 * 8 * 16
+    assert made < keys // 2, (
+        f"a tensor of {made:,} numbers was made, and keys of all heads would have "
+        f"{keys:,}: bring the query to the latent, and the mixture to the values "
+        "(a fused attention of torch may copy what it is given for every head)"
+    )
