@@ -79,6 +79,26 @@ def test_the_stub_of_zeros_has_the_right_names_and_shapes():
     assert balance.update(torch.tensor([1, 2, 3])).tolist() == [0, 0, 0]
 
 
+def test_files_that_are_no_tensors_can_be_handed_in_and_changed(copy):
+    text = (copy / "example.md").read_text(encoding="utf-8")
+    text = text.replace("[line.safetensors]", "[line.safetensors, log.csv]")
+    (copy / "example.md").write_text(text, encoding="utf-8")
+    (copy / "reference" / "log.csv").write_text("step,loss\n0,1.5\n")
+    added = """
+[[mutant]]
+name = "the loss is another"
+file = "log.csv"
+find = "1.5"
+replace = "2.5"
+fails = ["test_q3_it_holds_elsewhere"]
+"""
+    with (copy / "mutants.toml").open("a", encoding="utf-8") as file:
+        file.write(added)
+    assignment = load(copy)
+    assert mutants(assignment)[-1].files["log.csv"] == b"step,loss\n0,2.5\n"
+    assert zeros(assignment).files["log.csv"] == b""
+
+
 def test_work_is_spread_and_errors_come_back():
     assert sorted(spread(lambda part: [2 * x for x in part], [1, 2, 3], 2)) == [2, 4, 6]
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):

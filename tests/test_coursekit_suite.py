@@ -190,6 +190,22 @@ def test_verdicts_tell_why(tmp_path, double, kind, message):
     assert verdict.points == (2 if kind == "passed" else 0)
 
 
+def test_measured_numbers_come_with_the_verdict_passed_or_not(tmp_path):
+    text = GOOD.replace("import points", "import measured, points")
+    asserts = "    assert student"
+    text = text.replace(asserts, f'    measured("twice", student.double(2))\n{asserts}')
+    path = written(tmp_path, text)
+    (test,) = find_tests([path])
+    for double, kind, found in (
+        (lambda x: 2 * x, "passed", {"twice": 4.0}),
+        (lambda x: x, "failed", {"twice": 2.0}),
+        (lambda x: math.inf, "judge", {}),
+        (lambda x: 1 / 0, "raised", {}),
+    ):
+        verdict = run_test(test, Student(Answers({"double": double}).reply), {})
+        assert (verdict.kind, verdict.measured) == (kind, found)
+
+
 @pytest.mark.parametrize("name", ["passed", "failed", "judge"])
 def test_an_exception_called_passed_is_none_the_less_an_exception(tmp_path, name):
     def double(x):

@@ -1,4 +1,4 @@
-"""The command line: python -m coursekit build|check|grade|prove|export --help"""
+"""The command line: python -m coursekit --help, and COMMAND --help for each command."""
 
 import argparse
 import os
@@ -113,6 +113,24 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--match", help="the column there that holds our ids")
     sub.add_argument("--points", default="total", help="total (default) or auto")
     sub.add_argument("--out", type=Path, required=True)
+
+    sub = command("leaderboard", run_leaderboard, "Rank a class, under other names.")
+    sub.add_argument("results", type=Path, help="the folder that grade --out has made")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the page")
+    sub.add_argument(
+        "--questions",
+        nargs="+",
+        default=[],
+        help="whose points count; all whose tests measure something by default",
+    )
+    sub.add_argument(
+        "--high", nargs="+", default=[], help="numbers that break ties, high first"
+    )
+    sub.add_argument("--low", nargs="+", default=[], help="and then these, low first")
+    sub.add_argument("--ids", action="store_true", help="ids, and no pseudonyms")
+    sub.add_argument(
+        "--secret-file", type=Path, help="pseudonyms come from it (or COURSE_SECRET)"
+    )
     return top
 
 
@@ -246,6 +264,24 @@ def run_export(options) -> int:
     print(options.out)
     if away:
         print(f"without a grade: {', '.join(away)}")
+    return 0
+
+
+def run_leaderboard(options) -> int:
+    """Write the board, and say where the key to its names is."""
+    from coursekit.grade import SECRET, read_secret
+    from coursekit.leaderboard import write_board
+
+    secret = read_secret(options.secret_file)
+    chosen = (options.questions, options.high, options.low)
+    entries = write_board(
+        options.results, options.out, *chosen, secret=secret, ids=options.ids
+    )
+    print(f"{len(entries)} submissions: {options.out / 'leaderboard.html'}")
+    if not options.ids:
+        print(f"who is who, for you alone: {options.results / 'pseudonyms.csv'}")
+        if not secret:
+            print(f"no secret: names are new each time (set {SECRET})")
     return 0
 
 

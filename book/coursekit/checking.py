@@ -51,7 +51,9 @@ def check(question: str, names: dict[str, Any]) -> None:
     passed = [verdict for verdict in found if verdict.passed]
     lines = [f"{question}: {len(passed)} of {len(found)} tests here pass"]
     for verdict in found:
-        lines.append(f"  {'ok' if verdict.passed else 'NO'}  {verdict.title}")
+        numbers = [f"{name} {value:.4g}" for name, value in verdict.measured.items()]
+        title = f"{verdict.title} ({', '.join(numbers)})" if numbers else verdict.title
+        lines.append(f"  {'ok' if verdict.passed else 'NO'}  {title}")
         if not verdict.passed:
             lines.append(f"      {verdict.message}")
     text = "\n".join(lines)

@@ -9,7 +9,8 @@
     fails = ["test_q1_the_bias_leaves_the_weights_alone"]
 
 Instead of `find` and `replace` a mutant can `append` a cell, or have a `file` that was
-handed in and a `change` of it: "zeros", "noise", "missing", "truncated", "nan".
+handed in and a `change` of it: "zeros", "noise", "missing", "truncated", "nan". With a
+`file` that is text, `find` and `replace` are of that file.
 """
 
 import tomllib
@@ -99,7 +100,10 @@ def zeros(assignment: Assignment) -> Variant:
     for name in names:
         is_class = any(f"class {name}" in cell for cell in cells)
         empty.append(f"{name} = _zero_{kinds[is_class]}({name})")
-    files = {n: CHANGES["zeros"](d) for n, d in reference(assignment).files.items()}
+    files = {
+        name: CHANGES["zeros"](data) if name.endswith(".safetensors") else b""
+        for name, data in reference(assignment).files.items()
+    }
     return Variant("stub of zeros", [*cells, "\n".join(empty)], files)
 
 
@@ -149,7 +153,11 @@ def _mutant(given: dict, right: Variant, known: set[str]) -> Variant:
     if not fails or not fails <= known:
         raise AssignmentError(f"mutant {name!r}: unknown tests {sorted(fails - known)}")
     cells, files = list(right.cells), dict(right.files)
-    if "find" in given:
+    if "find" in given and "file" in given:
+        text = files[given["file"]].decode()
+        changed = _replaced(name, [text], given["find"], given["replace"])
+        files[given["file"]] = changed[0].encode()
+    elif "find" in given:
         cells = _replaced(name, cells, given["find"], given["replace"])
     if "append" in given:
         cells.append(given["append"])

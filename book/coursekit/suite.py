@@ -11,12 +11,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from coursekit.student import Student, StudentError
+from coursekit.testing import MEASURED
 
 NAME = re.compile(r"test_(q\d+[a-z]?)_\w+")
 ARGUMENTS = {"student", "gen", "files"}
@@ -50,6 +51,7 @@ class Verdict:
 
     `kind` is "passed", "failed" (an assertion), "judge" (the test itself raised), or
     that of the StudentError: "raised", "todo", "time", "memory", "died" ...
+    `measured` holds the numbers that the test has called `measured` with.
     """
 
     test: str
@@ -59,6 +61,7 @@ class Verdict:
     max: float
     kind: str
     message: str
+    measured: dict[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -153,6 +156,7 @@ def run_test(
     given = {"student": student, "gen": gen, "files": files}
     wanted = inspect.signature(test.function).parameters
     earned = 0.0
+    MEASURED.clear()
     try:
         test.function(**{name: given[name] for name in wanted})
         kind, message, earned = "passed", "", test.points
@@ -166,5 +170,12 @@ def run_test(
         said = f"{type(error).__name__}: {error}"
         message = f"your answer does not have the form that is asked for ({said})"
     return Verdict(
-        test.name, test.question, test.title, earned, test.points, kind, message[:2000]
+        test.name,
+        test.question,
+        test.title,
+        earned,
+        test.points,
+        kind,
+        message[:2000],
+        dict(MEASURED),
     )

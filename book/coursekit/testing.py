@@ -1,4 +1,4 @@
-"""What tests are written with: `points`, `close`, `weights` and probes.
+"""What tests are written with: `points`, `close`, `measured`, `weights` and probes.
 
 A test is a function `test_q1_...(student)`; it may also ask for `gen`, a generator
 seeded by the test's name and the course's secret, and for `files`, the files handed in.
@@ -14,10 +14,12 @@ import torch
 from coursekit.student import changed, gradient, largest, run
 from coursekit.weights import weights
 
-__all__ = ["changed", "close", "gradient", "largest", "points", "run", "weights"]
+__all__ = ["changed", "close", "gradient", "largest", "measured", "points", "run"]
+__all__ += ["weights"]
 
 TOLERANCE = {torch.float64: (1e-7, 1e-9), torch.bfloat16: (2e-2, 1e-2)}
 DEFAULT_TOLERANCE = (1e-4, 1e-5)
+MEASURED: dict[str, float] = {}  # by the test that runs; the suite empties it
 
 
 def points(number: float, seconds: float | None = None) -> Callable:
@@ -33,6 +35,16 @@ def points(number: float, seconds: float | None = None) -> Callable:
         return test
 
     return mark
+
+
+def measured(name: str, value: float) -> None:
+    """Let a number go to the grades with the verdict, passed or not: an accuracy, say.
+
+    Raises ValueError for one that is not finite, which JSON cannot hold.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}")
+    MEASURED[name] = float(value)
 
 
 def _require(condition: object, message: str) -> None:
