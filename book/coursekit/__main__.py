@@ -198,9 +198,9 @@ def run_grade(options) -> int:
 
 
 def run_prove(options) -> int:
-    """Prove assignments, and the hostile set once."""
+    """Prove assignments, put it on record, and the hostile set once."""
     from coursekit.assignment import load
-    from coursekit.prove import prove, prove_hostile
+    from coursekit.prove import prove, prove_hostile, record
 
     assignments = [load(name) for name in options.assignments]
     wrong = []
@@ -209,6 +209,8 @@ def run_prove(options) -> int:
         found = prove(assignment, options.jobs, options.quick)
         report(assignment.name, found, began)
         wrong += found
+        if not found and not options.quick:
+            record(assignment)
     if options.hostile:
         began = time.monotonic()
         found, results = prove_hostile(assignments[0], options.jobs, quiet=False)
