@@ -1,4 +1,4 @@
-"""The command line: python -m coursekit build|check|grade|prove|export --help"""
+"""The command line: python -m coursekit COMMAND --help"""
 
 import argparse
 import os
@@ -102,6 +102,17 @@ def parser() -> argparse.ArgumentParser:
         help="also grade the hostile set, made from the first",
     )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+
+    sub = command("rehearse", run_rehearse, "Make a class to rehearse grading with.")
+    sub.add_argument("assignment", **one)
+    sub.add_argument("folder", type=Path, help="where class, roster and table go")
+    sub.add_argument("--students", type=int, default=40)
+    sub.add_argument(
+        "--compare",
+        type=Path,
+        metavar="RESULTS",
+        help="make nothing; compare the grades there with the table that is due",
+    )
 
     sub = command("export", run_export, "Write grades in another system's form.")
     sub.add_argument("system", choices=["canvas", "moodle", "gradescope"])
@@ -225,6 +236,21 @@ def report(name: str, wrong: list[str], began: float) -> None:
     print(f"{name}: {'NOT ' if wrong else ''}proved in {spent:.0f} s")
     for line in wrong:
         print(f"  {line}")
+
+
+def run_rehearse(options) -> int:
+    """Make a class, or compare its grades with those that are due."""
+    from coursekit.assignment import load
+    from coursekit.rehearsal import differences, rehearse
+
+    if options.compare:
+        grades = options.compare / "grades.csv"
+        wrong = differences(options.folder / "expected.csv", grades)
+        print("\n".join(wrong) or "every number is right")
+        return PROBLEMS if wrong else 0
+    rows = rehearse(load(options.assignment), options.folder, options.students)
+    print(f"{len(rows)} rows are due: {options.folder / 'expected.csv'}")
+    return 0
 
 
 def run_export(options) -> int:
