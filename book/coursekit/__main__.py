@@ -1,4 +1,4 @@
-"""The command line: python -m coursekit COMMAND --help"""
+"""The command line: python -m coursekit --help, and COMMAND --help for each command."""
 
 import argparse
 import os
