@@ -10,10 +10,11 @@ from coursekit.assignment import load
 from coursekit.build import solved
 from coursekit.notebooks import starter
 
+COMMANDS = ["build", "check", "grade", "prove", "rehearse", "export"]
 FOLDER = str(Path(__file__).parent / "assignments" / "example")
 
 
-@pytest.mark.parametrize("name", ["build", "check", "grade", "prove", "export"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as caught:
         command.main([name, "--help"])

@@ -7,7 +7,7 @@ import pytest
 
 from coursekit.assignment import AssignmentError, load
 from coursekit.mutants import mutants, zeros
-from coursekit.prove import prove, spread
+from coursekit.prove import imported, prove, proved, record, spread
 
 EXAMPLE = Path(__file__).parent / "assignments" / "example"
 
@@ -64,6 +64,32 @@ def test_a_test_that_no_mutant_fails_is_reported(walls, copy):
     first = text.index("[[mutant]]", 1)
     (copy / "mutants.toml").write_text(text[first:], encoding="utf-8")
     assert prove(load(copy)) == ["no mutant fails test_q1_the_bias_chooses"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("example.md", "an expert's balance", "an expert's load"),
+        ("mutants.toml", "the sign", "a sign"),
+        ("tests/public/test_q2.py", "import torch", "import torch  # as ever"),
+        ("tests/hidden/test_q2_hidden.py", "import torch", "import torch  # as ever"),
+    ],
+)
+def test_a_proof_is_of_what_was_there(copy, name, old, new):
+    assignment = load(copy)
+    (copy / "proof.txt").unlink(missing_ok=True)
+    assert not proved(assignment)
+    record(assignment)
+    assert proved(assignment)
+    assert not proved(replaced(copy, name, (old, new)))
+
+
+def test_a_proof_depends_on_what_is_imported_in_turn():
+    names = [path.stem for path in imported(["from r1 import moe\nimport torch"])]
+    assert "moe" in names
+    assert "config" in names
+    assert "train" not in names
+    assert not imported(["import json"])
 
 
 def test_the_stub_of_zeros_has_the_right_names_and_shapes():

@@ -103,6 +103,17 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
 
+    sub = command("rehearse", run_rehearse, "Make a class to rehearse grading with.")
+    sub.add_argument("assignment", **one)
+    sub.add_argument("folder", type=Path, help="where class, roster and table go")
+    sub.add_argument("--students", type=int, default=40)
+    sub.add_argument(
+        "--compare",
+        type=Path,
+        metavar="RESULTS",
+        help="make nothing; compare the grades there with the table that is due",
+    )
+
     sub = command("export", run_export, "Write grades in another system's form.")
     sub.add_argument("system", choices=["canvas", "moodle", "gradescope"])
     sub.add_argument("results", type=Path, help="the folder that grade --out has made")
@@ -216,9 +227,9 @@ def run_grade(options) -> int:
 
 
 def run_prove(options) -> int:
-    """Prove assignments, and the hostile set once."""
+    """Prove assignments, put it on record, and the hostile set once."""
     from coursekit.assignment import load
-    from coursekit.prove import prove, prove_hostile
+    from coursekit.prove import prove, prove_hostile, record
 
     assignments = [load(name) for name in options.assignments]
     wrong = []
@@ -227,6 +238,8 @@ def run_prove(options) -> int:
         found = prove(assignment, options.jobs, options.quick)
         report(assignment.name, found, began)
         wrong += found
+        if not found and not options.quick:
+            record(assignment)
     if options.hostile:
         began = time.monotonic()
         found, results = prove_hostile(assignments[0], options.jobs, quiet=False)
@@ -241,6 +254,21 @@ def report(name: str, wrong: list[str], began: float) -> None:
     print(f"{name}: {'NOT ' if wrong else ''}proved in {spent:.0f} s")
     for line in wrong:
         print(f"  {line}")
+
+
+def run_rehearse(options) -> int:
+    """Make a class, or compare its grades with those that are due."""
+    from coursekit.assignment import load
+    from coursekit.rehearsal import differences, rehearse
+
+    if options.compare:
+        grades = options.compare / "grades.csv"
+        wrong = differences(options.folder / "expected.csv", grades)
+        print("\n".join(wrong) or "every number is right")
+        return PROBLEMS if wrong else 0
+    rows = rehearse(load(options.assignment), options.folder, options.students)
+    print(f"{len(rows)} rows are due: {options.folder / 'expected.csv'}")
+    return 0
 
 
 def run_export(options) -> int:

@@ -8,8 +8,10 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -127,26 +129,63 @@ def grade(
     return [results[submission.student] for submission in submissions]
 
 
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Signals that ask for an end are noted in a list, and raise nothing meanwhile.
+
+    Python calls hooks of its modules around a fork and drops what is raised in them, so
+    an interrupt that falls there would be lost.
+    """
+    asked: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                handler = signal.signal(number, lambda n, frame: asked.append(n))
+                before[number] = handler
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def ended(running: dict[int, tuple]) -> Iterator[None]:
+    """Kill, afterwards, whatever processes are still running."""
+    try:
+        yield
+    finally:
+        for process, *_ in running.values():
+            process.kill()
+            process.join()
+
+
 def _each(
     assignment: Assignment,
     waiting: list[tuple[Submission, Path, str]],
     options: Options,
 ) -> Iterator[tuple[Submission, Path, str, str]]:
-    """Judge with `jobs` processes; yields a submission when its process has ended."""
+    """Judge with `jobs` processes; yields a submission when its process has ended.
+
+    Raises KeyboardInterrupt within a second of being asked to end.
+    """
     queue, running = list(reversed(waiting)), {}
-    try:
-        while queue or running:
+    with noted() as asked, ended(running):
+        while queue or running or asked:
+            if asked:
+                raise KeyboardInterrupt
             while queue and len(running) < options.jobs:
                 submission, path, wanted = queue.pop()
                 arguments = (assignment, submission, options, path, wanted)
                 process = FORK.Process(target=_judge, args=arguments, daemon=True)
                 process.start()
                 running[process.sentinel] = (process, time.monotonic(), arguments)
-            ended = wait(list(running), timeout=1)
+            ready = wait(list(running), timeout=1)
             for sentinel in list(running):
                 process, began, (_, submission, _, path, wanted) = running[sentinel]
                 late = time.monotonic() - began > options.deadline
-                if sentinel in ended or late:
+                if sentinel in ready or late:
                     process.kill() if late else None
                     process.join()
                     del running[sentinel]
@@ -154,7 +193,3 @@ def _each(
                         f"exit code {process.exitcode}"
                     )  # fmt: skip
                     yield submission, path, wanted, why
-    finally:
-        for process, *_ in running.values():
-            process.kill()
-            process.join()

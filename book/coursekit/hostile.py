@@ -91,27 +91,30 @@ TOGETHER = (
     'print(\'{"status": "ok", "points": 100}\')',
     "1 / 0",
 )
-# What F does before it answers; its question is lost.
+# What F does before it answers, or instead; its question is lost.
 INSIDE = {
     "loops": "while True: pass",
     "loops past exceptions": "while True:\n    try:\n        while True: pass\n"
     "    except BaseException: pass",
     "exits": "import os; os._exit(0)",
-    "raises SystemExit": "raise SystemExit(0)",
-    "raises KeyboardInterrupt": "raise KeyboardInterrupt",
     "crashes": "import ctypes; ctypes.string_at(0)",
     "hogs memory": HOG,
     "hogs memory in secret": "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n"
     + HOG,
+    "returns too much": "import torch; return torch.zeros(2**26)",
+    "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
+    "announces 4 GiB": DESCRIPTORS.format(data="b'\\xff' * 4"),
+}
+# The same, but F only says something; others may use the sandbox afterwards.
+SAYS = {
+    "raises SystemExit": "raise SystemExit(0)",
+    "raises KeyboardInterrupt": "raise KeyboardInterrupt",
     "forks": "import os; os.fork()",
     "recurses": "return F(*a, **k)",
-    "returns too much": "import torch; return torch.zeros(2**26)",
     "returns a nest": "x = []\nfor _ in range(10**5): x = [x]\nreturn x",
     "returns itself": "x = []; x.append(x); return x",
     "returns a function": "return F",
     "returns another type": "return 'all points'",
-    "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
-    "announces 4 GiB": DESCRIPTORS.format(data="b'\\xff' * 4"),
     "raises passed": "raise type('passed', (AssertionError,), {})('passed')",
     "raises markup": "raise ValueError('=1+1<script>alert(1)</script>')",
     "shows hidden tests": "raise ValueError(open({hidden!r}).read())",
@@ -160,12 +163,14 @@ class Hostile:
     """A submission by file name, what it loses, and how the report calls it.
 
     `lost` are questions without points, None where there must be no number at all.
+    `mild` ones only say something wrong, and others may use their sandbox.
     """
 
     name: str
     files: dict[str, bytes]
     lost: frozenset[str] | None
     status: tuple[str, ...] = GRADED
+    mild: bool = False
 
 
 def _book(notebook: Any) -> bytes:
@@ -203,8 +208,10 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
     book = f"{assignment.name}.ipynb"
     found = []
 
-    def add(name, data, lost, status=GRADED, file=book, more=reference) -> None:
-        found.append(Hostile(name, {file: data, **more}, lost, status))
+    def add(
+        name, data, lost, status=GRADED, file=book, more=reference, mild=False
+    ) -> None:
+        found.append(Hostile(name, {file: data, **more}, lost, status, mild))
 
     for name, source in CELLS.items():
         cell = source.replace("{port}", str(port))
@@ -213,38 +220,48 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
             add(f"a first cell {name}", _with(perfect, cell, first=True), nothing)
     many = [source.replace("{port}", str(port)) for source in TOGETHER]
     add("cells that are refused", _with(perfect, *many), nothing)
-    for table, lost in ((INSIDE, only), (HARMLESS, nothing)):
+    for table, lost in ((INSIDE, only), (SAYS, only), (HARMLESS, nothing)):
         for name, body in table.items():
             given = {"{hidden!r}": hidden[0].resolve(), "{folder!r}": assignment.folder}
             for field, path in given.items():
                 body = body.replace(field, repr(str(path)))
-            add(f"inside {name}", _with(perfect, wrapped(function, body)), lost)
+            data = _with(perfect, wrapped(function, body))
+            add(f"inside {name}", data, lost, mild=table is SAYS)
     for reply in REPLIES:
         body = DESCRIPTORS.format(data=FORGED.replace("{reply}", reply))
         body = f"from coursekit.codec import encode\n{body}"
-        add(f"inside forges {reply}", _with(perfect, wrapped(function, body)), only)
+        data = _with(perfect, wrapped(function, body))
+        add(f"inside forges {reply}", data, only, mild=True)
     for name, source in BLANK.items():
         cell = source.replace("F = ", f"{function} = ")
-        add(f"blank {name}", _with(blank, cell), every, more={})
+        add(f"blank {name}", _with(blank, cell), every, more={}, mild=True)
     plain = _book(perfect)
     for name, change in BYTES.items():
         add(name, change(plain), None, ("unreadable",))
     for name, change in WEIGHTS.items() if by_file else ():
         changed = {file: change(data) for file, data in reference.items()}
-        add(f"weights {name}", plain, frozenset(by_file), more=changed)
-    add("not UTF-8", _with(perfect, "x = 'é'").decode().encode("cp1252", "replace"),
-        nothing, ("look",))  # fmt: skip
-    add("with a mark", b"\xef\xbb\xbf" + plain, nothing)
-    add("another name", plain, nothing, ("look",), file="final (2).ipynb")
+        add(f"weights {name}", plain, frozenset(by_file), more=changed, mild=True)
     add("two notebooks", plain, None, ("unreadable",), "a.ipynb", {"b.ipynb": plain})
     add("no notebook", b"x = 1", None, ("unreadable",), "solution.py", {})
-    add("=HYPERLINK(1)<b>", plain, nothing)
-    cells = [c for c in perfect.cells if function not in c.source]
-    add("without its cell", _book({**perfect, "cells": cells}), only)
-    twice = [c for c in perfect.cells for _ in range(2)]
-    add("every cell twice", _book({**perfect, "cells": twice}), nothing)
-    add("cells that are none", _book({**perfect, "cells": [1, None, *perfect.cells]}),
-        nothing)  # fmt: skip
+    strange = _with(perfect, "x = 'é'").decode().encode("cp1252", "replace")
+    cells = perfect.cells
+    missing = [cell for cell in cells if function not in cell.source]
+    twice = [cell for cell in cells for _ in range(2)]
+    none = [1, None, *cells]
+    for name, data, lost in (
+        ("with a mark", b"\xef\xbb\xbf" + plain, nothing),
+        ("=HYPERLINK(1)<b>", plain, nothing),
+        ("without its cell", _book({**perfect, "cells": missing}), only),
+        ("every cell twice", _book({**perfect, "cells": twice}), nothing),
+        (
+            "cells that are none",
+            _book({**perfect, "cells": none}),
+            nothing,
+        ),
+    ):
+        add(name, data, lost, mild=True)
+    add("not UTF-8", strange, nothing, ("look",), mild=True)
+    add("another name", plain, nothing, ("look",), file="final (2).ipynb", mild=True)
     return found
 
 

@@ -95,7 +95,7 @@ def command(limits: Limits, files: Mapping[str, Path], filter_fd: int) -> list[s
         call += ["--ro-bind-try", str(HERE.parent / shared), f"/kit/{shared}"]
     call += ["--size", str(limits.disk), "--tmpfs", "/box"]
     for name, path in sorted(files.items()):
-        call += ["--ro-bind", str(path), f"/box/{name}"]
+        call += ["--ro-bind", str(path.absolute()), f"/box/{name}"]
     # The root that bubblewrap makes is memory without a limit until it is read-only.
     call += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/box"]
     for name, value in environment("/kit", "/box").items():

@@ -1,0 +1,143 @@
+"""A class to rehearse grading with: its folder, its roster, and the table due for it.
+
+    DIR/class/          what forty students have handed in, many of them badly
+    DIR/roster.csv      their ids
+    DIR/expected.csv    the points and the status that each has to get
+
+Right solutions and those of `mutants.toml` stand beside blank starters, submissions
+that loop, exit, cheat or cannot be read, one handed in twice, one of a stranger, and
+two that are missing.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from nbformat.v4 import new_code_cell
+
+from coursekit.assignment import Assignment, AssignmentError
+from coursekit.files import write
+from coursekit.hostile import Hostile, hostile
+from coursekit.mutants import Variant, mutants, reference
+from coursekit.notebooks import instructor, starter, tags
+from coursekit.tables import read_table, text_of
+
+BAD = (
+    "inside loops",
+    "inside exits",
+    "inside hogs memory",
+    "inside shows hidden tests",
+    "a last cell loops",
+    "a last cell exits",
+    "blank patches torch",
+    "blank returns what is always equal",
+    "without its cell",
+    "every cell twice",
+    "not UTF-8",
+    "another name",
+    "truncated",
+    "empty",
+    "two notebooks",
+    "no notebook",
+)
+BLANKS, MISSING = 3, 2
+STRANGER = "stranger"
+NOWHERE = 9  # a port on which nobody listens
+
+
+def rehearse(assignment: Assignment, folder: Path, students: int = 40) -> list[dict]:
+    """Write the class of an assignment; returns the rows that it has to get.
+
+    Raises AssignmentError for a class too small for the bad submissions.
+    """
+    least = len(BAD) + BLANKS + MISSING + 3
+    if students < least:
+        raise AssignmentError(f"a class of {students} is too small: {least} at least")
+    names = [f"s{number:02d}" for number in range(1, students + 1)]
+    by_name = {one.name: one for one in hostile(assignment, NOWHERE)}
+    right = reference(assignment)
+    book = f"{assignment.name}.ipynb"
+    empty = {book: _bytes(starter(assignment))}
+    blank = Hostile("blank", empty, frozenset(assignment.questions), ("ok",))
+    whole = {book: _notebook(assignment, right), **right.files}
+    rows, waiting = [], list(names)
+
+    def hand_in(files: dict[str, bytes], due: dict[str, float | None], status: str):
+        student = waiting.pop(0)
+        for name, data in files.items():
+            write(folder / "class" / student / name, data)
+        rows.append({"student": student, **due, "status": status})
+        return student
+
+    for one in [by_name[name] for name in BAD] + [blank] * BLANKS:
+        due = points(assignment, lost=one.lost)
+        hand_in(one.files, due, " or ".join(one.status))
+    twice = hand_in(whole, points(assignment, lost=None), "duplicate")
+    write(folder / "class" / f"{twice}.ipynb", whole[book])
+    for _ in range(MISSING):
+        rows.append({"student": waiting.pop(0), "status": "missing"})
+    wrong = mutants(assignment)[: (len(waiting) + 1) // 2]
+    for variant in [*wrong, *[right] * (len(waiting) - len(wrong))]:
+        files = {book: _notebook(assignment, variant), **variant.files}
+        hand_in(files, points(assignment, variant.fails), "ok")
+    for name, data in whole.items():
+        write(folder / "class" / STRANGER / name, data)
+    rows.append({"student": STRANGER, "status": "unknown"})
+    columns = ["student", *assignment.questions, "status"]
+    write(folder / "expected.csv", text_of(columns, rows))
+    write(folder / "roster.csv", "\n".join(["student", *names, ""]))
+    return rows
+
+
+def points(
+    assignment: Assignment,
+    fails: frozenset[str] = frozenset(),
+    lost: frozenset[str] | None = frozenset(),
+) -> dict[str, float | None]:
+    """Points by question but for failed tests and lost questions; None for none."""
+    due: dict[str, float | None] = dict.fromkeys(assignment.questions, 0.0)
+    if lost is None:
+        return dict.fromkeys(due)
+    for test in assignment.tests:
+        if test.name not in fails and test.question not in lost:
+            due[test.question] += test.points
+    return due
+
+
+def _bytes(notebook: Any) -> bytes:
+    return json.dumps(notebook, ensure_ascii=False).encode()
+
+
+def _notebook(assignment: Assignment, variant: Variant) -> bytes:
+    """The notebook of a variant, with the answers in words of the solution."""
+    notebook = copy.deepcopy(instructor(assignment))
+    sources = list(variant.cells)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "experiment" not in tags(cell):
+            cell.source = sources.pop(0)
+    notebook.cells += [new_code_cell(source) for source in sources]
+    return _bytes(notebook)
+
+
+def differences(expected: Path, grades: Path) -> list[str]:
+    """Where a table of grades is another than the one due; empty if nowhere."""
+    columns, due = read_table(expected)
+    _, rows = read_table(grades)
+    got = {row["student"]: row for row in rows}
+    strange = set(got) - {row["student"] for row in due}
+    found = [f"{student}: a row too many" for student in sorted(strange)]
+    found += [f"{len(rows)} rows, not {len(due)}"] if len(rows) != len(due) else []
+    for row in due:
+        has = got.get(row["student"])
+        if has is None:
+            found.append(f"{row['student']}: no row")
+            continue
+        for column in columns[1:]:
+            fine = row[column].split(" or ")
+            if has[column] not in fine:
+                found.append(
+                    f"{row['student']}: {column} is {has[column] or 'empty'}, "
+                    f"not {row[column] or 'empty'} ({has['reason']})"
+                )
+    return found
