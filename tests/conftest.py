@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# The grading kit is in the making. COURSEKIT=1 runs its tests.
+if not os.environ.get("COURSEKIT"):
+    collect_ignore_glob = ["test_coursekit_*.py", "test_assignments.py"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
