@@ -1,0 +1,30 @@
+import torch
+from helpers import DOUBLE, arrives, wide
+
+from coursekit.testing import close, gradient, points
+
+
+@points(2)
+def test_q4_fresh_answers_teach_by_their_advantage(student, gen):
+    """At a ratio of 1 the value is the advantage, and so is the gradient."""
+    logp = -torch.rand(3, 5, generator=gen, dtype=DOUBLE)
+    A, mask = wide([1.5, -0.5, -1.0]), torch.ones(3, 5, dtype=torch.bool)
+    args = logp, logp, A, mask, 0.2, 0.3, 3.0
+    found = gradient(student.token_objective, *args, cotangent=torch.ones_like(logp))
+    right = A[:, None].expand(3, 5)
+    close(found.value, right, "the objective at a ratio of 1")
+    hint = "a ratio of 1 still has a slope: do not detach logp"
+    close(arrives(found, 0, "logp"), right, f"the gradient at a ratio of 1 ({hint})")
+
+
+@points(3)
+def test_q4_four_corners(student):
+    """The gradient is 0 where the step has been taken, and whole on the other side."""
+    rho, A = wide([[0.5, 1.5], [0.5, 1.5]]), wide([2.0, -2.0])
+    mask = torch.ones(2, 2, dtype=torch.bool)
+    args = rho.log(), torch.zeros_like(rho), A, mask, 0.2, 0.2, 4.0
+    found = gradient(student.token_objective, *args, cotangent=torch.ones_like(rho))
+    value, slope = wide([[1.0, 2.4], [-1.6, -3.0]]), wide([[1.0, 0.0], [0.0, -3.0]])
+    names = "rows: good, bad answer; columns: ratio 0.5, 1.5"
+    close(found.value, value, f"the objective ({names})")
+    close(arrives(found, 0, "logp"), slope, f"the gradient ({names})")
