@@ -48,7 +48,8 @@ COURSEKIT += ["checking", "filters", "frames", "processes", "session", "worker"]
 COURSEKIT += ["sandbox"]
 COURSEKIT += ["assignment", "notebooks", "build", "submissions", "mark"]
 COURSEKIT += ["tables", "manual", "grade", "report", "export"]
-COURSEKIT += ["hostile", "mutants", "prove", "__main__"]
+COURSEKIT += ["leaderboard"]
+COURSEKIT += ["hostile", "mutants", "rehearsal", "prove", "__main__"]
 ORDERS = {"r1": ORDER, "coursekit": COURSEKIT}
 MODULES = sorted(
     (package, path.stem)
