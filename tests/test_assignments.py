@@ -12,7 +12,8 @@ from coursekit.assignment import ASSIGNMENTS, load
 from coursekit.build import release, solved, stale
 from coursekit.files import write
 from coursekit.notebooks import MARKERS
-from coursekit.prove import prove, proved
+from coursekit.proof import proved
+from coursekit.prove import prove
 
 EXAMPLE = Path(__file__).parent / "assignments" / "example"
 FOLDERS = [EXAMPLE, *sorted(p.parent for p in ASSIGNMENTS.glob("*/mutants.toml"))]

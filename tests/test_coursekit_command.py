@@ -8,6 +8,7 @@ import pytest
 from coursekit import __main__ as command
 from coursekit.assignment import load
 from coursekit.build import solved
+from coursekit.commands import PROBLEMS
 from coursekit.notebooks import starter
 
 COMMANDS = ["build", "check", "grade", "prove", "rehearse", "export"]
@@ -36,7 +37,7 @@ def test_one_notebook_is_checked(walls, tmp_path, capsys):
     path = solved(load(FOLDER), tmp_path)
     assert command.main(["check", FOLDER, str(path)]) == 0
     path.write_text(json.dumps(starter(load(FOLDER))), encoding="utf-8")
-    assert command.main(["check", FOLDER, str(path)]) == command.PROBLEMS
+    assert command.main(["check", FOLDER, str(path)]) == PROBLEMS
     said = capsys.readouterr().out
     assert "NO  q1  Without a bias the k highest scores are chosen" in said
     assert "not implemented yet" in said

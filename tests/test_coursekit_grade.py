@@ -14,6 +14,7 @@ import pytest
 from coursekit import __main__ as command
 from coursekit import grade as grading
 from coursekit.assignment import load
+from coursekit.commands import PROBLEMS
 from coursekit.manual import Given, merged, read_manual
 from coursekit.notebooks import instructor, starter
 from coursekit.prove import own, sandboxed
@@ -86,7 +87,7 @@ def test_every_number_in_the_table_is_right(graded):
         "ada": "ok", "bo": "ok", "cy": "unreadable", "dee": "ok",
         "who": "unknown", "eve": "missing",
     }  # fmt: skip
-    assert code == command.PROBLEMS
+    assert code == PROBLEMS
 
 
 def test_totals_wait_for_points_by_hand(graded):
@@ -120,7 +121,7 @@ def test_grading_again_judges_nothing_anew_and_keeps_points_by_hand(
     monkeypatch.setattr(grading, "_judge", None)  # judging would fail
     roster = str(base / "roster.csv")
     for _ in range(2):
-        assert grade(base / "class", out, "--roster", roster) == command.PROBLEMS
+        assert grade(base / "class", out, "--roster", roster) == PROBLEMS
         ada = rows_of(out)["ada"]
         assert (ada["auto"], ada["written"], ada["total"]) == ("9", "1.5", "10.5")
         assert rows_of(out)["dee"]["total"] == ""

@@ -7,7 +7,8 @@ import pytest
 
 from coursekit.assignment import AssignmentError, load
 from coursekit.mutants import mutants, zeros
-from coursekit.prove import imported, prove, proved, record, spread
+from coursekit.proof import imported, proved, record
+from coursekit.prove import prove, spread
 
 EXAMPLE = Path(__file__).parent / "assignments" / "example"
 

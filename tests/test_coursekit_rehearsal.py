@@ -8,6 +8,7 @@ import pytest
 
 from coursekit import __main__ as command
 from coursekit.assignment import load
+from coursekit.commands import PROBLEMS
 from coursekit.grade import Options, grade
 from coursekit.prove import SHORT
 from coursekit.rehearsal import differences, rehearse
@@ -54,7 +55,7 @@ def test_other_grades_than_those_due_are_named(tmp_path, capsys):
         "b: no row",
     ]
     call = ["rehearse", str(EXAMPLE.folder), str(tmp_path), "--compare", str(tmp_path)]
-    assert command.main(call) == command.PROBLEMS
+    assert command.main(call) == PROBLEMS
     write_table(grades, columns, [got[0] | {"q1": "4"}, {"student": "b"}])
     assert command.main(call) == 0
     assert "every number is right" in capsys.readouterr().out

@@ -49,7 +49,8 @@ COURSEKIT += ["sandbox"]
 COURSEKIT += ["assignment", "notebooks", "build", "submissions", "mark"]
 COURSEKIT += ["tables", "manual", "grade", "report", "export"]
 COURSEKIT += ["leaderboard"]
-COURSEKIT += ["hostile", "mutants", "rehearsal", "prove", "__main__"]
+COURSEKIT += ["tricks", "hostile", "mutants", "rehearsal", "proof", "prove"]
+COURSEKIT += ["commands", "__main__"]
 ORDERS = {"r1": ORDER, "coursekit": COURSEKIT}
 MODULES = sorted(
     (package, path.stem)
