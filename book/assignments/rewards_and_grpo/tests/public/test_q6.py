@@ -27,14 +27,17 @@ def test_q6_what_each_estimate_teaches(student, gen):
     p, ref = torch.rand(2, 5, generator=gen, dtype=DOUBLE).add(0.1).unbind()
     p, ref = p / p.sum(), ref / ref.sum()
     mask = torch.ones(1, 5, dtype=torch.bool)
+    away = (p / ref).log()
+    values = {"k1": away, "k2": away**2 / 2, "k3": ref / p + away - 1}
     slopes = {
         "k1": torch.zeros(5, dtype=DOUBLE),
-        "k2": slope_of_logits(p * (p / ref).log(), p),
+        "k2": slope_of_logits(p * away, p),
         "k3": p - ref,
     }
     for kind, right in slopes.items():
         args = p.log()[None], ref.log()[None], mask, kind, None
         found = gradient(student.kl_tokens, *args, cotangent=p[None])
+        close(found.value, values[kind][None], f"{kind} of five tokens")
         told = arrives(found, 0, "logp")[0]
         what = f"the slope of {kind} by the logits, on average over five tokens"
         close(slope_of_logits(told, p), right, what)
