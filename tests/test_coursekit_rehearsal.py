@@ -22,7 +22,7 @@ EXAMPLE = load(Path(__file__).parent / "assignments" / "example")
 @pytest.mark.slow
 def test_a_class_gets_the_table_that_is_due(walls, tmp_path):
     short = replace(EXAMPLE, limits=replace(EXAMPLE.limits, **SHORT))
-    rehearse(short, tmp_path, 30)
+    rehearse(short, tmp_path, 26)
     roster = read_roster(tmp_path / "roster.csv")
     found = collect(tmp_path / "class", roster=roster)
     options = Options(jobs=os.cpu_count() or 1, quiet=True)

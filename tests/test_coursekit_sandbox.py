@@ -94,6 +94,13 @@ def test_a_call_that_does_not_answer_is_ended(box, ask, lines, kind):
     assert box.alive
 
 
+def test_waiting_for_a_busy_machine_costs_nothing_for_a_while(ask):
+    assert ask("import time\ntime.sleep(1.5)\nresult = 1", 0.5) == 1
+    with pytest.raises(Ended) as caught:
+        ask("import time\ntime.sleep(10)", 0.5)
+    assert caught.value.kind == "time"
+
+
 def test_the_next_test_begins_from_the_cells_again(box, ask):
     ask("torch.ones = None; os.fresh = False")
     box.end()

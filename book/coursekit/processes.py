@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")  # in a second, of the clock that counts work
 SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # prctl
 
 
@@ -67,6 +68,18 @@ def memory(pids: list[int], limit: int) -> int:
             continue
         shares += 1024 * sum(int(x.split()[1]) for x in lines if x[:4] == "Pss:")
     return shares
+
+
+def worked(pids: list[int]) -> float:
+    """Seconds that processes have been at work, which waiting is not."""
+    ticks = 0
+    for pid in pids:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            continue
+        ticks += sum(int(field) for field in stat.rpartition(")")[2].split()[11:13])
+    return ticks / TICKS
 
 
 def reap() -> None:

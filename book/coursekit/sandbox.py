@@ -27,6 +27,7 @@ from r1 import confine
 HERE = Path(__file__).parent
 INSIDE = ("__init__", "codec", "answers", "frames", "filters")
 INSIDE += ("processes", "session", "worker")
+IDLE = 6.0  # times a limit, which the worker grants to what waits
 SLACK = 30.0  # seconds beyond a limit that a busy machine may need to say so
 START = 300.0  # seconds that importing torch may take on a busy machine
 WALLS = "bwrap"
@@ -53,8 +54,9 @@ class Ended(Exception):
 class Limits:
     """What a submission may use.
 
-    Seconds for each cell, for each call and for all failing calls of a question; bytes
-    of memory, of a file, of all files; the number of processes.
+    Seconds for each cell, for each call and for all failing calls of a question, where
+    a busy machine is made allowance for; bytes of memory, of a file, of all files; the
+    number of processes.
     """
 
     cell: float = 20.0
@@ -148,7 +150,7 @@ class Sandbox:
         """
         head = json.dumps({"do": do, **more}).encode()
         send(self.channel, head + b"\0" + body)
-        self.channel.settimeout(wait + SLACK)
+        self.channel.settimeout(IDLE * wait + SLACK)
         head, _, reply = self.reader.message().partition(b"\0")
         said = json.loads(head)
         self.alive = said["alive"]
@@ -190,7 +192,7 @@ class Sandbox:
 
     def end(self) -> bool:
         """End a test and all its processes; whether it had started any."""
-        return self.order("end", wait=5)[0] == "left"
+        return self.order("end", wait=15)[0] == "left"
 
 
 @contextmanager
