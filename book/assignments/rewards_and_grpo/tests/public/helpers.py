@@ -39,11 +39,14 @@ def reads(function, cases, hint):
         assert same, f"{shown(text)} gave {said}, not {shown_right(right)} ({hint})"
 
 
-def seconds(function, text):
-    """How long a call takes."""
-    start = time.perf_counter()
-    function(text)
-    return time.perf_counter() - start
+def seconds(function, text, enough):
+    """How long a call takes; if that is enough or more, the better of two tries."""
+    taken = []
+    while len(taken) < 2 and min(taken, default=enough) >= enough:
+        start = time.perf_counter()
+        function(text)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
 def arrives(gradients, index, name):

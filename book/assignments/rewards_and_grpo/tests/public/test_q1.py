@@ -59,16 +59,17 @@ def test_q1_one_answer_or_none(student):
 
 @points(2)
 def test_q1_its_time_is_that_of_reading_once(student):
-    """Thirty thousand beginnings without an end take no time to speak of."""
+    """Sixty thousand beginnings without an end take no time to speak of."""
     reads(student.read_box, {GOOD: "7"}, "the form is kept")
-    for many in (
-        "<think>" * 30_000,
-        "<think>" + "</think>" * 30_000,
-        "<think></think>" + "\\boxed{" * 30_000,
-        "<think></think>" + "\n\\boxed{7" * 30_000,
-    ):
-        taken = seconds(student.read_box, many)
-        assert taken < 2, (
-            f"{many[:24]!r} and so on, {len(many):,} characters, took {taken:.1f} s: "
-            "a pattern looks for an end behind every beginning"
-        )
+    for count in (2_000, 10_000, 60_000):  # a slow reader is told before it hangs
+        for many in (
+            "<think>" * count,
+            "<think>" + "</think>" * count,
+            "<think></think>" + "\\boxed{" * count,
+            "<think></think>" + "\n\\boxed{7" * count,
+        ):
+            taken = seconds(student.read_box, many, enough=2)
+            assert taken < 2, (
+                f"{many[:24]!r} and so on, {len(many):,} characters, took "
+                f"{taken:.1f} s: a pattern looks for an end behind every beginning"
+            )
