@@ -36,5 +36,5 @@ def test_q2_without_modules_the_loss_is_the_main_models(student, gen):
     first = logp[0, 0, 3] + logp[0, 2, 1]
     second = logp[1, 0, 0] + logp[1, 1, 2] + logp[1, 2, 3]
     right = -(first + second) / 5
-    close(loss, right, "the loss for D = 0")
+    close(loss, right, "the loss for D = 0 (no further depth to average)")
     close(parts, right[None], "parts for D = 0")
