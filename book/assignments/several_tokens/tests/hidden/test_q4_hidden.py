@@ -29,29 +29,29 @@ def here(name, p, q):
 def expected(name, P, Q, last, drafts):
     """All paths, one after the other: drafts, what is kept, what is drawn."""
     vocab, size = range(len(P)), drafts + 1
+    rules = [[x.tolist() for x in here(name, *row)] for row in zip(P, Q, strict=True)]
+    P, Q = P.tolist(), Q.tolist()
     texts = torch.zeros([len(P)] * size, dtype=torch.float64)
     lengths = torch.zeros(size, dtype=torch.float64)
     for drafted in itertools.product(vocab, repeat=drafts):
         chance, before = 1.0, last
         steps = []  # (tokens written, chance)
         for i, x in enumerate(drafted):
-            keep, instead = here(name, P[before], Q[before])
-            chance *= float(Q[before, x])
-            reject = chance * float(1 - keep[x])
+            keep, instead = rules[before]
+            chance *= Q[before][x]
+            reject = chance * (1 - keep[x])
             # later drafts of this path are summed over elsewhere: count it once
             if all(y == 0 for y in drafted[i + 1 :]):
-                steps += [
-                    ((*drafted[:i], y), reject * float(instead[x, y])) for y in vocab
-                ]
-            chance *= float(keep[x])
+                steps += [((*drafted[:i], y), reject * instead[x][y]) for y in vocab]
+            chance *= keep[x]
             before = x
-        steps += [((*drafted, y), chance * float(P[before, y])) for y in vocab]
+        steps += [((*drafted, y), chance * P[before][y]) for y in vocab]
         for written, share in steps:
             lengths[len(written) - 1] += share
             for rest in itertools.product(vocab, repeat=size - len(written)):
                 text, on = written + rest, share
                 for i in range(len(written), size):
-                    on *= float(P[text[i - 1], text[i]])
+                    on *= P[text[i - 1]][text[i]]
                 texts[text] += on
     return texts, lengths
 
