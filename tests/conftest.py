@@ -10,11 +10,16 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 # The grading kit is in the making. COURSEKIT=1 runs its tests.
 if not os.environ.get("COURSEKIT"):
     collect_ignore_glob = ["test_coursekit_*.py", "test_assignments.py"]
+settings.register_profile(
+    "book", derandomize=True, database=None, deadline=None, max_examples=60
+)
+settings.load_profile("book")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 

@@ -49,6 +49,14 @@ def context(request, browser):
     context.close()
 
 
+def barriers(page):
+    """What axe finds on a page, each with the first place where it is."""
+    # Without preload, or axe asks for style sheets in places where none are.
+    options = {"preload": False, "resultTypes": ["violations"]}  # the others are slow
+    found = Axe().run(page, options=options).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found]
+
+
 @pytest.mark.parametrize("name", pages())
 def test_a_page_is_whole_quiet_and_accessible(name, context, address):
     said, outside = [], []
@@ -67,17 +75,12 @@ def test_a_page_is_whole_quiet_and_accessible(name, context, address):
     page.wait_for_function("!window.MathJax || MathJax.startup?.promise")
     page.evaluate("window.MathJax?.startup?.promise")
     page.wait_for_load_state("networkidle")
-    # Without preload, or axe asks for style sheets in places where none are.
-    options = {"preload": False, "resultTypes": ["violations"]}  # the others are slow
-    violations = Axe().run(page, options=options).response["violations"]
     faults = {
         "console": said,
         "requests to the outside": outside,
         "broken formulas": page.evaluate(BROKEN_MATH),
         "pixels that stick out": max(0, page.evaluate(OVERFLOW)),
-        "accessibility": [
-            f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in violations
-        ],
+        "accessibility": barriers(page),
     }
     page.close()
     assert not any(faults.values()), {k: v for k, v in faults.items() if v}

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -36,10 +36,6 @@ from r1.model import Model
 from r1.moe import Experts
 from r1.records import read_log
 
-settings.register_profile(
-    "book", derandomize=True, database=None, deadline=None, max_examples=60
-)
-settings.load_profile("book")
 TORCH = {E4M3: torch.float8_e4m3fn, E5M2: torch.float8_e5m2}
 both = pytest.mark.parametrize("fmt", TORCH, ids=lambda fmt: fmt.name)
 TILES = [None, (1, 128), (128, 1), (128, 128), (3, 5), (1, 1)]

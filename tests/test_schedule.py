@@ -1,7 +1,7 @@
 """Schedules are valid for every size, and published bubbles hold where they hold."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributed.pipelining import schedules as theirs
 
@@ -22,10 +22,6 @@ from r1.schedule import (
     zb1p,
 )
 
-settings.register_profile(
-    "book", derandomize=True, database=None, deadline=None, max_examples=60
-)
-settings.load_profile("book")
 UNIT = Times()
 LENGTH = st.integers(1, 9)
 

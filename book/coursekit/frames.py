@@ -7,6 +7,7 @@ from coursekit.codec import LIMIT
 
 LENGTH = struct.Struct("<I")
 MOST = LIMIT + 2**16  # bytes of a message: a value and what is said about it
+IDLE = 6  # times a limit, after which who waited for an answer stops waiting
 
 
 class Broken(Exception):

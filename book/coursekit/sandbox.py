@@ -21,13 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from coursekit.filters import kernel_rules, packed
-from coursekit.frames import Broken, Reader, send
+from coursekit.frames import IDLE, Broken, Reader, send
 from r1 import confine
 
 HERE = Path(__file__).parent
 INSIDE = ("__init__", "codec", "answers", "frames", "filters")
 INSIDE += ("processes", "session", "worker")
-IDLE = 6.0  # times a limit, which the worker grants to what waits
 SLACK = 30.0  # seconds beyond a limit that a busy machine may need to say so
 START = 300.0  # seconds that importing torch may take on a busy machine
 WALLS = "bwrap"

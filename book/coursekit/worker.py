@@ -24,7 +24,7 @@ import time
 import torch
 
 from coursekit.codec import decode, encode
-from coursekit.frames import Broken, Reader, send
+from coursekit.frames import IDLE, Broken, Reader, send
 from coursekit.processes import (
     SET_DEATH_SIGNAL,
     SET_DUMPABLE,
@@ -40,7 +40,6 @@ from coursekit.processes import (
 from coursekit.session import session, silence
 
 PATIENCE = 10.0  # seconds for the other side to take a message, or to be ready again
-IDLE = 6  # times a limit for what does not work, or cannot
 TICK = 0.02  # seconds between two looks at memory and processes
 
 
