@@ -32,6 +32,7 @@ ORDER = [
         "ppo",
         "rollout",
         "rl",
+        "sft",
         "hacking",
         "rl_command",
         "train",
