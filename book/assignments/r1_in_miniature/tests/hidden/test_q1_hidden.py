@@ -1,4 +1,5 @@
 import random
+import re
 
 import torch
 from helpers import LEVELS, drawn
@@ -31,29 +32,26 @@ def test_q1_many_expressions(student, gen):
 
 
 @points(2)
-def test_q1_many_orders(student, gen):
-    """Letters in order, nearly in order, too many and too few."""
+def test_q1_many_leftovers(student, gen):
+    """Letters that all have gone, nearly, too many and too few."""
     rng = chance(gen)
-    for problem in drawn(gen, "sort", 24):
-        [best] = gold("sort", problem.question)
+    for problem in drawn(gen, "cancel", 24):
+        [best] = gold("cancel", problem.question)
         at = rng.randrange(len(best))
         for text, remark in [
-            (best, "in order"),
-            (best[::-1], "in the wrong order"),
+            (best, "what is left"),
+            (problem.question, "nothing has gone"),
+            (re.sub(r"(.)\1", "", problem.question), "one pass only"),
+            (re.sub(r"(.)\1+", "", problem.question), "of aaa one a is left"),
+            ("".join(sorted(best)), "the letters stay in order"),
+            (best[::-1], "the letters stay in order"),
+            (best[:at] + 2 * best[at] + best[at:], "a pair has been left"),
             (best[:at] + best[at + 1 :], "a letter is missing"),
-            (best[:at] + best[at] + best[at:], "a letter is there once too often"),
-            ("".join(sorted(set(best))), "letters as often as in the question"),
             (best.upper(), "capitals are other letters"),
             (";".join(best), "nothing between the letters"),
         ]:
-            judge(
-                student,
-                "sort",
-                problem.question,
-                FORM.format(text),
-                text == best,
-                remark,
-            )
+            good = text == best
+            judge(student, "cancel", problem.question, FORM.format(text), good, remark)
 
 
 @points(3)

@@ -1,6 +1,7 @@
 """What is right, for the tests that students do not see."""
 
 import itertools
+from itertools import pairwise
 
 FORM = "<answer>{}</answer><eos>"
 SIGNS = "+-*"
@@ -22,8 +23,11 @@ def gold(kind, question):
     """All right answers to a question."""
     if kind == "clock":
         return [str(worth(question))]
-    if kind == "sort":
-        return ["".join(sorted(question))]
+    if kind == "cancel":
+        while any(a == b for a, b in pairwise(question)):
+            at = next(n for n, (a, b) in enumerate(pairwise(question)) if a == b)
+            question = question[:at] + question[at + 2 :]
+        return [question]
     (a, b, c), target = question[:3], int(question[4:])
     every = (a + s + b + t + c for s, t in itertools.product(SIGNS, repeat=2))
     return [x for x in every if worth(x) == target]

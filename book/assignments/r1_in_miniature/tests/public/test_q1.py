@@ -35,17 +35,28 @@ def test_q1_clock(student):
 
 
 @points(2)
-def test_q1_sort(student):
-    """All letters, in the order of the alphabet."""
+def test_q1_cancel(student):
+    """What is left when equal neighbors have gone, again and again."""
     ask(
         student,
-        "sort",
-        "hcajc",
+        "cancel",
+        "abbacdd",
         [
-            ("<answer>acchj</answer><eos>", True, "each as often as in the question"),
-            ("<answer>achj</answer><eos>", False, "one c is missing"),
-            ("<answer>hcajc</answer><eos>", False, "not in order"),
-            ("<think>h;ch</think><answer>acchj</answer><eos>", True, "a thought"),
+            ("<answer>c</answer><eos>", True, "bb goes, then aa, and dd"),
+            ("<answer>aac</answer><eos>", False, "aa goes, too"),
+            ("<answer>abbacdd</answer><eos>", False, "nothing has gone"),
+            ("<answer>d</answer><eos>", False, "another letter"),
+            ("<think>aacdd=cdd=c</think><answer>c</answer><eos>", True, "a thought"),
+        ],
+    )
+    ask(
+        student,
+        "cancel",
+        "caaab",
+        [
+            ("<answer>cab</answer><eos>", True, "of aaa one a is left"),
+            ("<answer>cb</answer><eos>", False, "aaa is one pair and one a"),
+            ("<answer>bac</answer><eos>", False, "the letters stay in order"),
         ],
     )
 

@@ -2,12 +2,12 @@ from helpers import answers, kind_of, policy_of, practice
 
 from coursekit.testing import points
 
-FIRST = 0.6
+FIRST = {"clock": 0.5, "cancel": 0.82}
 
 
 @points(4)
 def test_q5_it_solves_the_practice_problems(student, files):
-    """Your model answers 60 % of the questions in practice.json, greedily."""
+    """Your model answers enough of the questions in practice.json, greedily."""
     model, kind = policy_of(files), kind_of(student)
     questions = practice(kind)
     texts, _ = answers(model, [question for question, _ in questions])
@@ -16,7 +16,7 @@ def test_q5_it_solves_the_practice_problems(student, files):
         behind = text.rpartition("</think>")[2]
         hits += any(behind == f"<answer>{x}</answer><eos>" for x in good)
     share = hits / len(texts)
-    assert share >= FIRST, (
+    assert share >= FIRST[kind], (
         f"{share:.3f} of the practice problems of {kind!r} are solved, less than "
-        f"{FIRST}: read some of the answers, and see at which level they fail"
+        f"{FIRST[kind]}: read some of the answers, and see at which level they fail"
     )
