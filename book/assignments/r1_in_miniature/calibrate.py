@@ -58,13 +58,13 @@ PLANS = {
     "token": (ALL, (0,), SLOWER),
     "faster": (ALL, (0,), BETTER | {"lr": 5e-4, "steps": 60}),
     "too fast": (ALL, (0, 1, 2), BETTER | {"lr": 1e-3, "steps": 60}),
-    "thoughts": (("cancel",), (0, 1), SLOWER | {"steps": 300, "paid": "thoughts"}),
+    "thoughts": (("cancel",), (0,), SLOWER | {"steps": 300, "paid": "thoughts"}),
 }
-DRAWN = (  # kinds and plans of the picture
-    ("clock", "better", "#0072B2", "-"),
-    ("clock", "too fast", "#56B4E9", ":"),
-    ("cancel", "better", "#E69F00", "-"),
-    ("cancel", "thoughts", "#009E73", "-"),
+DRAWN = (  # kinds and plans of the picture, and how they are drawn
+    ("clock", "better", "better", "#0072B2", "-"),
+    ("clock", "too fast", "too fast", "#56B4E9", ":"),
+    ("cancel", "better", "better", "#E69F00", "-"),
+    ("cancel", "thoughts", "another pay", "#009E73", "-"),
 )
 REFERENCE = ("clock", "better", 0)
 EXAM = 600  # problems
@@ -140,7 +140,7 @@ def write_practice() -> None:
     """Write questions for students to test with, and all right answers to each."""
     rng, found = random.Random("practice"), {}
     for kind, levels in LEVELS.items():
-        drawn = {random_problem(rng, kind, n) for n in levels for _ in range(30)}
+        drawn = {random_problem(rng, kind, n) for n in levels for _ in range(100)}
         ordered = sorted(drawn, key=lambda p: (p.level, p.question))
         found[kind] = [[p.question, answers_to(p)] for p in ordered]
     lines = (f'"{kind}": {json.dumps(rows)}' for kind, rows in found.items())
@@ -243,7 +243,7 @@ def train_all() -> None:
             Path("model.safetensors").replace(HERE / "reference" / "model.safetensors")
 
 
-def smooth(rows: list[dict], column: str, width: int = 5) -> list[float]:
+def smooth(rows: list[dict], column: str, width: int = 8) -> list[float]:
     """Means of the last few steps."""
     values = [float(row[column]) for row in rows]
     parts = (values[max(0, n - width + 1) : n + 1] for n in range(len(values)))
@@ -256,12 +256,12 @@ def draw() -> None:
 
     rows = recorded(HERE / "curves.csv")
     fig, panels = plt.subplots(1, 2, figsize=(6.4, 2.9), layout="constrained")
-    for kind, plan, color, style in DRAWN:
+    for kind, plan, name, color, style in DRAWN:
         for seed in map(str, PLANS[plan][1]):
             wanted = [kind, plan, seed]
             run = [r for r in rows if [r["kind"], r["plan"], r["seed"]] == wanted]
             seconds = [float(row["seconds"]) for row in run]
-            label = f"{kind}, {plan}" if seed == "0" else None
+            label = f"{kind}, {name}" if seed == "0" else None
             for panel, column in zip(panels, ("accuracy", "tokens"), strict=True):
                 values = smooth(run, column)
                 panel.plot(seconds, values, style, color=color, label=label, lw=1)

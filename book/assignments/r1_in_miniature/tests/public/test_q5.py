@@ -2,7 +2,7 @@ from helpers import answers, kind_of, policy_of, practice
 
 from coursekit.testing import points
 
-FIRST = {"clock": 0.5, "cancel": 0.82}
+FIRST = {"clock": 0.5, "cancel": 0.84}
 
 
 @points(4)
