@@ -267,7 +267,7 @@ def draw() -> None:
                 panel.plot(seconds, values, style, color=color, label=label, lw=1)
     labels = ("right, while training", "tokens an answer")
     titles = ("A rate that fits ends near 1,\n", "Answers grow as long as\n")
-    ends = ("one too high in the ditch", "thoughts are, and no longer")
+    ends = ("one too high unlearns", "thoughts are, and no longer")
     for panel, label, title, end in zip(panels, labels, titles, ends, strict=True):
         panel.set(xlabel="seconds of one core", ylabel=label, ylim=(0, None))
         panel.set_title(title + end, fontsize=9)
