@@ -5,7 +5,7 @@ from coursekit.testing import measured, points
 
 COUNT = 2000  # answers; two standard errors: 0.018 at 0.8, 0.012 at 0.92
 STEPS = {
-    "clock": (0.6, 0.7, 0.85, 0.92, 0.96),
+    "clock": (0.6, 0.75, 0.88, 0.94, 0.975),
     "cancel": (0.81, 0.83, 0.85, 0.865, 0.88),
 }
 
