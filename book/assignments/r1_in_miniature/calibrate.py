@@ -2,13 +2,15 @@
 
 Run in the folder of the book, one after the other:
 python assignments/r1_in_miniature/calibrate.py pretrain
+python assignments/r1_in_miniature/calibrate.py look
 python assignments/r1_in_miniature/calibrate.py train
 python assignments/r1_in_miniature/calibrate.py draw
 
 The first makes the base model and the lists of problems: four minutes on the H200 that
-made the file here, about half an hour on one core. The second runs every plan below
-with the solution's functions and the notebook's loop, one to three minutes of a core
-each, and keeps one of the models as the reference. The third draws the picture.
+made the file here, about half an hour on one core. The second prints what this model
+does. The third runs every plan below with the solution's functions and the notebook's
+loop, one to five minutes of a core each, and keeps one of the models as the reference.
+The last draws the picture.
 """
 
 import csv
@@ -29,15 +31,16 @@ from safetensors.torch import save_file
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "files"))
 
-from puzzles import LEVELS, Problem, random_problem  # noqa: E402
+from puzzles import LEVELS, LONGEST, Problem, random_problem  # noqa: E402
 
 from coursekit.assignment import load  # noqa: E402
 from coursekit.notebooks import instructor, tags  # noqa: E402
 from r1.config import ModelConfig  # noqa: E402
+from r1.generate import sample  # noqa: E402
 from r1.model import Model  # noqa: E402
 from r1.pretrain import Balance, packed_batch, pretrain  # noqa: E402
 from r1.records import write_log  # noqa: E402
-from r1.tokenizer import EOS, VOCAB_SIZE  # noqa: E402
+from r1.tokenizer import EOS, IDS, VOCAB_SIZE, decode, encode  # noqa: E402
 
 STEPS = 6000
 CONFIG = replace(ModelConfig.tiny(VOCAB_SIZE), num_nextn_predict_layers=0)
@@ -243,6 +246,43 @@ def train_all() -> None:
             Path("model.safetensors").replace(HERE / "reference" / "model.safetensors")
 
 
+def look(count: int = 200) -> None:
+    """Say what the base model's habits are worth, and when its thoughts stop."""
+    names = notebook()
+    base = names["new_model"](HERE / "files" / "base.safetensors")
+    for kind, level in ((k, n) for k in LEVELS for n in LEVELS[k]):
+        rng, gen = random.Random(3), torch.Generator().manual_seed(0)
+        asked = [random_problem(rng, kind, level, held_out=True) for _ in range(count)]
+        prompts = [encode(problem.prompt) for problem in asked]
+        with torch.no_grad():
+            answers = sample(base, prompts, LONGEST, 1.0, gen)
+        habits = {True: [], False: []}
+        for problem, text in zip(asked, map(decode, answers), strict=True):
+            good = names["right"](kind, problem.question, text)
+            habits[text.startswith("<think>")].append(good)
+        rates = [sum(hits) / len(hits) for hits in habits.values()]
+        share = len(habits[True]) / count
+        print(f"{kind} {level}: thinks {share:.2f}, then right {rates[0]:.2f}", end="")
+        print(f", else {rates[1]:.2f}")
+    stops = {True: [], False: []}
+    rng = random.Random(5)
+    for _ in range(count):
+        problem = random_problem(rng, "target", rng.choice(LEVELS["target"]))
+        digits, target = problem.question.split(";")
+        text, start = problem.prompt + "<think>", rng.randrange(9)
+        for attempt in (tries(digits) * 2)[start : start + 9]:
+            text += "=".join(rewritten(attempt))
+            with torch.no_grad():
+                logits = base(torch.tensor([encode(text)]))[0, -1]
+            hit = value(attempt) == target
+            stops[hit].append(logits.softmax(-1)[IDS["</think>"]].item())
+            if hit:
+                break
+            text += ";"
+    hit, miss = (sum(stops[x]) / len(stops[x]) for x in (True, False))
+    print(f"target: a thought stops behind a hit {hit:.2f}, behind a miss {miss:.2f}")
+
+
 def smooth(rows: list[dict], column: str, width: int = 8) -> list[float]:
     """Means of the last few steps."""
     values = [float(row[column]) for row in rows]
@@ -284,6 +324,8 @@ def main() -> None:
         make_base()
     elif sys.argv[1] == "train":
         train_all()
+    elif sys.argv[1] == "look":
+        look()
     else:
         draw()
 
