@@ -99,6 +99,7 @@ VARIANTS = {
     "cispo": Variant(loss=cispo_loss),
     "cispo_tight": Variant(loss=partial(cispo_loss, highest=1.2)),
     "masked": Variant(loss=masked_loss),
+    "v32": Variant(_but(scale=False), masked_loss),
     "r1_clip": Variant(_but(clip=(10.0, 10.0))),
     "form": Variant(reward=form_reward),
     "wrong": Variant(reward=wrong_reward),

@@ -105,7 +105,7 @@ def masked_loss(
     $M_i = 0$ where $A_i < 0$ and $\frac{1}{|o_i|} \sum_t \log(\pi_\mathrm{old} / \pi)
     >$ `furthest`, else 1. A masked answer still counts in the mean.
 
-    Source: DeepSeek-V3.2, section 3.1 (off-policy sequence masking).
+    Source: DeepSeek-V3.2, equations 8 and 9; its threshold is not published.
     """
     away = -mean_ratio(logp, logp_old, mask).detach().log()
     stays = (advantages >= 0) | (away <= furthest)
