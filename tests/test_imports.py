@@ -29,11 +29,13 @@ ORDER = [
     *(
         "pretrain",
         "grpo",
+        "variants",
         "ppo",
         "rollout",
         "rl",
         "sft",
         "hacking",
+        "after",
         "rl_command",
         "train",
         "plotting",
