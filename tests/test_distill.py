@@ -11,6 +11,7 @@ from r1.distill import (
     draw_traces,
     flops,
     is_right,
+    is_worked_out,
     on_policy,
     right_reward,
     said,
@@ -50,6 +51,15 @@ def test_a_text_says_one_digit_or_nothing(text, digit):
     assert said(text) == digit
     assert is_right(SIX, text) == (digit == "6")
     assert right_reward(SIX, text) == (digit == "6") + 0.1 * (digit is not None)
+
+
+def test_worked_out_asks_for_every_step_in_any_script():
+    for thought in ("7*3=1;1+5=6", "h*d=b;1+5=6"):
+        assert is_worked_out(SIX, f"<think>{thought}</think><answer>6</answer><eos>")
+        assert is_worked_out(SIX, f"<think>{thought}</think><answer>7*3+5=6</answer>")
+    assert not is_worked_out(SIX, "<answer>6</answer>")
+    assert not is_worked_out(SIX, "<think>1+5=6</think><answer>6</answer>")
+    assert not is_worked_out(SIX, "<think>7*3=1;1+5=6</think><answer>5</answer>")
 
 
 def test_the_divergences_are_kullback_and_leiblers_by_hand():

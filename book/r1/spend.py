@@ -67,7 +67,7 @@ def answer(
     seed: int = 0,
     amend: Amend | None = None,
     temperature: float = 1.0,
-    max_new_tokens: int = 72,
+    max_new_tokens: int = 96,
 ) -> list[tuple[list[str], list[int]]]:
     """For each problem `copies` answers, and how many tokens each of them has."""
     generator, found = torch.Generator().manual_seed(seed), []

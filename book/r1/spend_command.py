@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 from r1.checkpoint import load_checkpoint, save_checkpoint
-from r1.distill import is_right
+from r1.distill import is_right, is_worked_out
 from r1.distill_command import common, finished, held_out, measure
 from r1.evaluate import pass_at_k
 from r1.records import write_log
@@ -53,11 +53,13 @@ def run_votes(args: argparse.Namespace) -> None:
         k, sums, draws = 2**power, {}, 0
         for problem, (texts, _), scores in zip(problems, found, liked, strict=True):
             hits = sum(is_right(problem, text) for text in texts)
+            worked = sum(is_worked_out(problem, text) for text in texts)
             for _ in range(args.draws):
                 places = rng.sample(range(args.samples), k)
                 some = None if scores is None else [scores[i] for i in places]
                 marks = choices(problem, [texts[i] for i in places], some)
                 marks["any"] = pass_at_k(args.samples, hits, k)
+                marks["worked"] = pass_at_k(args.samples, worked, k)
                 sums = {name: sums.get(name, 0.0) + m for name, m in marks.items()}
                 draws += 1
         shares = {name: total / draws for name, total in sums.items()}
