@@ -24,7 +24,7 @@ ORDER = [
         "block",
     ),
     *("mtp", "model", "parallel", "wires", "tokenizer", "answers", "tasks", "corpus"),
-    *("rewards", "verifiers", "confine", "programs"),
+    *("rewards", "readable", "verifiers", "confine", "programs"),
     *("generate", "drafting", "checkpoint", "distributed", "records", "evaluate"),
     *(
         "pretrain",
@@ -33,8 +33,13 @@ ORDER = [
         "rollout",
         "rl",
         "sft",
+        "curate",
+        "survey",
+        "preference",
+        "pipeline",
         "hacking",
         "rl_command",
+        "stages",
         "train",
         "plotting",
         "timing",
@@ -43,6 +48,7 @@ ORDER = [
 WITHOUT_TORCH = ["formats", "config", "accounting", "bill", "schedule", "tokenizer"]
 WITHOUT_TORCH += ["tasks"]
 WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
+WITHOUT_TORCH += ["readable"]
 # The grading kit; it may import r1 as well.
 COURSEKIT = ["files", "codec", "answers", "student", "weights", "testing", "suite"]
 COURSEKIT += ["checking", "filters", "frames", "processes", "session", "worker"]
