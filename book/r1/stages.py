@@ -250,7 +250,7 @@ def main() -> None:
     add("--until", choices=STAGES, default="align", help="the last stage of pipeline")
     add("--script", choices=("none", "digits", "letters"), default="none")
     add("--model", type=Path, help="for survey: a checkpoint")
-    add("--problems", type=int, default=256, help="of each length, at the end")
+    add("--problems", type=int, default=192, help="of each length, at the end")
     add("--short", action="store_true", help="a fortieth of everything, to try it")
     add("--threads", type=int, help="of the CPU")
     args = parser.parse_args()
