@@ -42,7 +42,7 @@ TESTED = range(3, 9)
 SAVE_EVERY = 10
 PAIRED = 800  # tasks whose answers are compared, half of them to test the preference
 WARM = 1.3  # their temperature, so that answers differ
-PRICED = 50  # steps
+PRICED = 60  # steps
 
 
 def command() -> str:
@@ -219,7 +219,7 @@ RUN = {
 }
 
 
-def run_price(run: Run, script: str, problems: int) -> None:
+def run_price(run: Run, script: str, problems: int, steps: int = PRICED) -> None:
     """R1-Zero with a reward for one script: what does the language cost?
 
     From the base model and on problems of five terms, as in chapter 13.
@@ -232,7 +232,7 @@ def run_price(run: Run, script: str, problems: int) -> None:
         return
     base = new_policy(load_checkpoint(run.base)[0])
     model, watched, rows = new_policy(base), Watched(reward), []
-    for row in grpo(model, base, PRICED, settings, run.seed, watched, ask=tasks_of):
+    for row in grpo(model, base, steps, settings, run.seed, watched, ask=tasks_of):
         rows.append(row | watched.means())
     test_checkpoint(model, path.with_suffix(""), problems)
     write_log(path, rows, command())
@@ -264,7 +264,8 @@ def main() -> None:
         model = new_policy(load_checkpoint(args.model)[0])
         test_checkpoint(model, args.out / args.model.stem, args.problems)
     elif args.stage == "price":
-        run_price(run, args.script, args.problems)
+        steps = 2 if args.short else PRICED
+        run_price(run, args.script, args.problems, steps)
     elif args.stage == "pipeline":
         for stage in plan.stages()[: plan.stages().index(args.until) + 1]:
             RUN[stage](run, args.problems)
