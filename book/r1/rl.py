@@ -22,6 +22,7 @@ from r1.model import Model
 from r1.ppo import gae, whiten
 from r1.rewards import rule_reward
 from r1.rollout import (
+    Ask,
     Reward,
     Rollout,
     Settings,
@@ -75,11 +76,17 @@ def rl_optimizer(model: Model, lr: float) -> torch.optim.AdamW:
 
 
 def begin_step(
-    model: Model, reference: Model, settings: Settings, seed: int, step: int, reward
+    model: Model,
+    reference: Model,
+    settings: Settings,
+    seed: int,
+    step: int,
+    reward,
+    ask,
 ) -> tuple[Rollout, Tensor, dict[str, int | float], torch.Generator]:
     """Answers, their rewards, what they are like, and the step's random numbers."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-    problems = problems_of(seed, step, settings.prompts, settings.terms)
+    problems = ask(seed, step, settings.prompts, settings.terms)
     rollout = roll_out(model, problems, settings, generator)
     rewards = score(rollout, reward, step)
     metrics = {"step": step} | describe(rollout, rewards, settings.group)
@@ -97,6 +104,7 @@ def refill(
     reward: Reward,
     keep: Callable[[Tensor], Tensor],
     generator: torch.Generator,
+    ask: Ask = problems_of,
 ) -> tuple[Rollout, Tensor, int]:
     """Groups that `keep` keeps, as many as there were; others are asked in their place.
 
@@ -113,7 +121,7 @@ def refill(
         found += len(groups)
         if found == s.prompts or asked == ROUNDS:
             break
-        problems = problems_of(seed, step, s.prompts * (asked + 1), s.terms)
+        problems = ask(seed, step, s.prompts * (asked + 1), s.terms)
         rollout = roll_out(model, problems[s.prompts * asked :], s, generator)
         rewards = score(rollout, reward, step)
     kept = kept or [first]
@@ -137,13 +145,14 @@ def grpo(
     reward: Reward = rule_reward,
     optimizer: torch.optim.Optimizer | None = None,
     start: int = 0,
+    ask: Ask = problems_of,
     loss: Callable[..., Loss] | None = None,
     keep: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train `model` by group relative policy optimization; yields a dict a step.
 
     `reference` is the model that it began as. A step depends on `seed` and its number,
-    so a run that is resumed is the run that was not cut off.
+    so a run that is resumed is the run that was not cut off. `ask` draws its problems.
 
     `loss` takes logp, logp_old, advantages and mask in place of grpo_loss. `keep` says
     of the rewards (prompts group) which groups are learned from; others are asked in
@@ -152,11 +161,11 @@ def grpo(
     s, optimizer = settings, optimizer or rl_optimizer(model, settings.lr)
     for step in progress(start, steps):
         rollout, rewards, metrics, generator = begin_step(
-            model, reference, s, seed, step, reward
+            model, reference, s, seed, step, reward, ask
         )
         if keep is not None:
             rollout, rewards, metrics["asked"] = refill(
-                model, rollout, rewards, s, seed, step, reward, keep, generator
+                model, rollout, rewards, s, seed, step, reward, keep, generator, ask
             )
         advantages = group_advantages(rewards.view(-1, s.group), s.scale).flatten()
         with torch.no_grad():
@@ -217,7 +226,7 @@ def ppo(
     optimizers = optimizers or tuple(rl_optimizer(m, lr) for m, lr in both)
     for step in progress(start, steps):
         rollout, rewards, metrics, generator = begin_step(
-            model, reference, s, seed, step, reward
+            model, reference, s, seed, step, reward, problems_of
         )
         mask, once = rollout.mask, s.epochs * s.minibatches == 1
         with torch.set_grad_enabled(once):  # then these are learned from

@@ -14,10 +14,12 @@ from torch import Tensor
 from r1.generate import left_pad, sample
 from r1.grpo import aggregate, kl, token_logprobs
 from r1.model import Model
-from r1.tasks import Problem, is_correct, random_problem
+from r1.rewards import accuracy_reward
+from r1.tasks import Problem, random_problem
 from r1.tokenizer import PAD_ID, decode, encode
 
 Reward = Callable[[Problem, str], float]
+Ask = Callable[[int, int, int, tuple[int, int]], list[Problem]]
 TOGETHER = 128  # answers of similar length that are computed at once
 
 
@@ -176,7 +178,7 @@ def entropy(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
 def describe(rollout: Rollout, rewards: Tensor, group: int) -> dict[str, float]:
     """What the answers of a step are like, as shares and means."""
     pairs = zip(rollout.problems, rollout.texts, strict=True)
-    right = [is_correct(problem, text) for problem, text in pairs]
+    right = [accuracy_reward(problem, text) for problem, text in pairs]
     thought = [text.startswith("<think>") for text in rollout.texts]
     groups = rewards.view(-1, group)
     silent = (groups == groups[:, :1]).all(1)
