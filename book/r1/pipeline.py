@@ -98,7 +98,7 @@ def reasoning_reward(language: float, script: str | None = None) -> Reward:
 
     The language is `script`, or that of the task. A question of two terms needs no
     thought, and has no last term.
-    Source: DeepSeek-R1, section 3.2.1 (equation 7).
+    Source: DeepSeek-R1, equations 4 and 7.
     """
 
     def reward(asked: Task, text: str) -> float:
