@@ -210,7 +210,7 @@ def test_the_reward_for_reasoning_by_hand():
 
 
 def test_preference_alone_does_not_look_at_rules():
-    plan = PLANS["hacked"]
+    plan = PLANS["alone"]
     reward = pipeline.all_round_reward(plan, Preference((1.0, 0.0, 0.0, 0.0)))
     wrong = "<answer>5=1+5</answer><eos>"
     assert reward(TASK, wrong) == reward(TASK, "<answer>6=1+5</answer><eos>")
