@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from r1.answers import read
-from r1.readable import Task, judge, random_task, solution
+from r1.readable import Task, judge, random_task, solution, steps_in, turn
 from r1.sft import Example
 from r1.tokenizer import EOS
 
@@ -55,11 +55,13 @@ def other_data(count: int, seed: int = 0) -> list[Example]:
 def keep(task: Task, text: str) -> bool:
     """Whether rejection sampling keeps an answer: right, complete, clean.
 
-    The thought is in one script, that of the question, and has every step once. A
-    summary is not asked for: `write_up` adds it.
+    The thought is in one script, that of the question, and has every step once; the
+    last one is right. A summary is not asked for: `write_up` adds it.
     """
     reading = judge(task, text)
-    return text.endswith(EOS) and reading.right and reading.clean
+    if not (text.endswith(EOS) and reading.right and reading.clean):
+        return False
+    return task.check(turn(steps_in(read(text).thought)[-1]))
 
 
 def write_up(task: Task, text: str) -> Example:
@@ -76,7 +78,7 @@ def write_up(task: Task, text: str) -> Example:
 
 def reject(
     asked: Sequence[Task], texts: Sequence[str], per_task: int = 1
-) -> tuple[list[tuple[Task, str]], dict[str, float]]:
+) -> tuple[list[tuple[Task, str]], dict[str, int | float]]:
     """Answers that pass `keep`, at most `per_task` different ones a task.
 
     Also returns how many there were, and which share of them passes the filter up to

@@ -64,8 +64,7 @@ PLANS = {
     "noreason": Plan(skip="reason"),
     "goon": Plan(start="dev2"),
     "notaste": Plan(taste=0.0),
-    "always": Plan(late=60),
-    "hacked": Plan(align=60, late=60, taste=1.0, rules=0.0),
+    "alone": Plan(align=120, late=120, taste=1.0, rules=0.0),
 }
 # Stages that are those of the main plan, and need not be run again.
 SHARED = {
@@ -73,8 +72,7 @@ SHARED = {
     "noreason": STAGES[:1],
     "goon": STAGES[:3],
     "notaste": STAGES[:5],
-    "always": STAGES[:5],
-    "hacked": STAGES[:5],
+    "alone": STAGES[:5],
 }
 
 
@@ -98,7 +96,7 @@ def reasoning_reward(language: float, script: str | None = None) -> Reward:
 
     The language is `script`, or that of the task. A question of two terms needs no
     thought, and has no last term.
-    Source: DeepSeek-R1, section 3.2.1 (equation 7).
+    Source: DeepSeek-R1, equations 4 and 7.
     """
 
     def reward(asked: Task, text: str) -> float:

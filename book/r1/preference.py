@@ -1,6 +1,5 @@
 """A learned preference: which of two answers is put better, fitted to noisy choices."""
 
-import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -108,7 +107,7 @@ class Preference:
         r"""$\sigma(s)$, between 0 and 1; 0 where the form is not kept."""
         if read(text) is None:
             return 0.0
-        return 1 / (1 + math.exp(-self.score(task, text)))
+        return torch.tensor(self.score(task, text)).sigmoid().item()
 
 
 def preference_loss(

@@ -91,12 +91,12 @@ def random_task(
     return replace(as_task(random_problem(rng, terms, held_out)), script=script)
 
 
-def solution(task: Task, restate: bool = True) -> str:
+def solution(task: Task, summarize: bool = True) -> str:
     """R1's form: a thought in one script, then the answer as a summary of it.
 
-    With `restate` false the answer is the bare digit.
+    With `summarize` false the answer is the bare digit.
     """
-    answer = task.summary if restate else task.answer
+    answer = task.summary if summarize else task.answer
     thought = worked_solution(task, task.script)
     return f"<think>{thought}</think><answer>{answer}</answer>{EOS}"
 
@@ -131,6 +131,11 @@ def steps_in(thought: str) -> list[tuple[str, str, str, str]] | None:
     return None if None in found else [step.groups() for step in found]
 
 
+def turn(step: tuple[str, str, str, str]) -> str:
+    """A step with its result first: 1+5=6 becomes 6=1+5."""
+    return "{3}={0}{1}{2}".format(*step)
+
+
 def follows(task: Task, steps: list[tuple[str, str, str, str]], value: str) -> bool:
     """Whether steps are those of a problem, each once and in order, up to `value`.
 
@@ -161,14 +166,13 @@ def judge(task: Task, text: str) -> Reading:
         return NOTHING
     thought, said = found.thought or "", found.answer.translate(TO_DIGITS)
     steps = steps_in(thought)
-    last = steps and "{3}={0}{1}{2}".format(*steps[-1])
     return Reading(
         form=True,
         right=task.check(found.answer),
         thinks=bool(thought),
         one_script=language_reward(text, task.script) == 1,
         every_step=bool(steps) and follows(task, steps, value),
-        summary=said == last,
+        summary=bool(steps) and said == turn(steps[-1]),
     )
 
 

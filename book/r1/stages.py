@@ -238,7 +238,7 @@ def run_price(run: Run, script: str, problems: int, steps: int = PRICED) -> None
     write_log(path, rows, command())
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m r1.stages", description=__doc__)
     add = parser.add_argument
@@ -253,7 +253,7 @@ def main() -> None:
     add("--problems", type=int, default=192, help="of each length, at the end")
     add("--short", action="store_true", help="a fortieth of everything, to try it")
     add("--threads", type=int, help="of the CPU")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.threads:
         torch.set_num_threads(args.threads)
     plan = PLANS[args.plan]
