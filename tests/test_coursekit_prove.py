@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from coursekit.assignment import AssignmentError, load
-from coursekit.mutants import mutants, zeros
+from coursekit.mutants import ZEROS, mutants, zeros
+from coursekit.notebooks import constants
 from coursekit.proof import imported, proved, record
 from coursekit.prove import prove, spread
 
@@ -48,6 +49,11 @@ def test_a_weakened_test_a_broken_solution_and_a_lazy_one_are_reported(walls, co
         ("(scores + bias).topk", "(score + bias).topk", "is there 0 times, not once"),
         ("(scores + bias).topk", "scores", "times, not once"),
         ("test_q1_the_bias_chooses", "test_q1_gone", "unknown tests"),
+        (
+            'fails = ["test_q1_the_bias_chooses"]',
+            "fails = []",
+            "lists no test that it fails",
+        ),
         ('change = "noise"', 'change = "magic"', "no such file or change"),
         ('find = "self.bias += self.speed"', 'finds = ""', "unknown keys"),
         ("scores.topk", "(scores + bias).topk", "changes nothing"),
@@ -94,7 +100,7 @@ def test_a_proof_depends_on_what_is_imported_in_turn():
 
 
 def test_the_stub_of_zeros_has_the_right_names_and_shapes():
-    names: dict = {}
+    names: dict = {"columns": 1.0, "solution": 1.0}  # of the cell that is left out
     for cell in zeros(load(EXAMPLE)).cells:
         if "points.safetensors" not in cell and "check(" not in cell:
             exec(cell, names)
@@ -104,6 +110,20 @@ def test_the_stub_of_zeros_has_the_right_names_and_shapes():
     assert not weights.any()
     balance = names["Balance"](3, 0.1)
     assert balance.update(torch.tensor([1, 2, 3])).tolist() == [0, 0, 0]
+
+
+def test_constants_are_emptied_too(copy):
+    """Those of solutions; what the starter gives stays as it is."""
+    assert constants(load(EXAMPLE)) == ["columns", "solution"]
+    line = "# BEGIN SOLUTION\ncolumns = "
+    more = "# BEGIN SOLUTION\na, (b, c) = 1, (2, [3])\ncolumns: object = "
+    assignment = replaced(copy, "example.md", (line, more))
+    assert constants(assignment) == ["a", "b", "c", "columns", "solution"]
+    names: dict = {"a": 1, "b": 2, "c": [3], "columns": 4.0, "solution": 5.0}
+    _, *emptied = zeros(assignment).cells[-1].partition("a = _zero(a)")
+    exec(ZEROS + "".join(emptied), names)
+    assert [names[name] for name in "abc"] == [0, 0, [0]]
+    assert "points = _zero" not in "".join(emptied)
 
 
 def test_files_that_are_no_tensors_can_be_handed_in_and_changed(copy):

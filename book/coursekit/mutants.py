@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load, save
 
 from coursekit.assignment import Assignment, AssignmentError
-from coursekit.notebooks import defined, instructor, starter, tags
+from coursekit.notebooks import constants, defined, instructor, starter, tags
 
 KEYS = {"name", "find", "replace", "append", "file", "change", "fails"}
 ZEROS = '''
@@ -92,7 +92,8 @@ def blank(assignment: Assignment) -> Variant:
 def zeros(assignment: Assignment) -> Variant:
     """Right names and shapes, and zeros in them; earns nothing.
 
-    Made from the solution: what its functions, methods and attributes give is emptied.
+    Made from the solution: its constants, and what its functions, methods and
+    attributes give, are emptied.
     """
     cells, kinds = solution_cells(assignment), {True: "class", False: "function"}
     names = [name for found in defined(assignment).values() for name in found]
@@ -100,6 +101,7 @@ def zeros(assignment: Assignment) -> Variant:
     for name in names:
         is_class = any(f"class {name}" in cell for cell in cells)
         empty.append(f"{name} = _zero_{kinds[is_class]}({name})")
+    empty += [f"{name} = _zero({name})" for name in constants(assignment)]
     files = {
         name: CHANGES["zeros"](data) if name.endswith(".safetensors") else b""
         for name, data in reference(assignment).files.items()
@@ -150,7 +152,9 @@ def _mutant(given: dict, right: Variant, known: set[str]) -> Variant:
     if strange := set(given) - KEYS:
         raise AssignmentError(f"mutant {name!r}: unknown keys {sorted(strange)}")
     fails = frozenset(given.get("fails", ()))
-    if not fails or not fails <= known:
+    if not fails:
+        raise AssignmentError(f"mutant {name!r} lists no test that it fails")
+    if not fails <= known:
         raise AssignmentError(f"mutant {name!r}: unknown tests {sorted(fails - known)}")
     cells, files = list(right.cells), dict(right.files)
     if "find" in given and "file" in given:

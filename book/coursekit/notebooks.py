@@ -142,16 +142,36 @@ def instructor(assignment: Assignment) -> NotebookNode:
     return _clean(cells, assignment.name)
 
 
+def _answers(assignment: Assignment) -> Iterator[tuple[str, str]]:
+    """The question and the source of every answer cell."""
+    for cell in assignment.master.cells:
+        if cell.cell_type == "code" and "answer" in tags(cell):
+            yield question_of(cell, assignment), cell.source
+
+
 def defined(assignment: Assignment) -> dict[str, list[str]]:
     """The functions and classes that the answer cells define, by question."""
     found: dict[str, list[str]] = {question: [] for question in assignment.questions}
-    for cell in assignment.master.cells:
-        if cell.cell_type == "code" and "answer" in tags(cell):
-            kinds = ast.FunctionDef | ast.ClassDef
-            tree = ast.parse(solve(cell.source))
-            names = [node.name for node in tree.body if isinstance(node, kinds)]
-            found[question_of(cell, assignment)] += names
+    for question, source in _answers(assignment):
+        for node in ast.parse(solve(source)).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found[question].append(node.name)
     return found
+
+
+def constants(assignment: Assignment) -> list[str]:
+    """The names to which solutions give a value outside of functions."""
+    names: dict[str, None] = {}
+    for question, source in _answers(assignment):
+        given = {ast.dump(node) for node in ast.parse(stub(source, question)).body}
+        for node in ast.parse(solve(source)).body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and (
+                ast.dump(node) not in given
+            ):
+                leaves = [leaf for leaf in ast.walk(node) if isinstance(leaf, ast.Name)]
+                stored = [leaf for leaf in leaves if isinstance(leaf.ctx, ast.Store)]
+                names |= dict.fromkeys(leaf.id for leaf in stored)
+    return list(names)
 
 
 def solution_lines(assignment: Assignment) -> set[str]:

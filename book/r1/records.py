@@ -22,29 +22,35 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def provenance(command: str | None = None) -> str:
+def provenance(command: str | None = None, device: str | None = None) -> str:
     """Where a recorded run comes from, as comment lines for the head of its CSV.
 
-    Without a `command` it is that of r1.train, with the options it was given.
+    Without a `command` it is that of r1.train, with the options it was given; without
+    a `device` the CPU.
     """
+    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     command = command or " ".join(["python -m r1.train", *sys.argv[1:]])
     commit = _git("rev-parse", "--short", "HEAD") or "unknown"
     changed = "+changes" if _git("status", "--porcelain", ".") else ""
     return (
         f"# command: {command}\n"
         f"# commit: {commit}{changed}\n"
-        f"# device: {platform.machine()} CPU, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__.split('+')[0]}\n"
+        f"# device: {device or cpu}, torch {torch.__version__.split('+')[0]}\n"
         f"# date: {time.strftime('%Y-%m-%d', time.gmtime())}\n"
     )
 
 
-def write_log(path: Path, rows: list[dict], command: str | None = None) -> None:
+def write_log(
+    path: Path,
+    rows: list[dict],
+    command: str | None = None,
+    device: str | None = None,
+) -> None:
     """Write one row a step, with the run's provenance above the header."""
 
     def write(partial: Path) -> None:
         with partial.open("w", newline="", encoding="utf-8") as file:
-            file.write(provenance(command))
+            file.write(provenance(command, device))
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             for row in rows:

@@ -1,7 +1,7 @@
 """Reinforcement learning from rules: the loops of GRPO and PPO."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -29,6 +29,7 @@ from r1.rollout import (
     answer_logits,
     by_length,
     describe,
+    join,
     logprobs,
     problems_of,
     roll_out,
@@ -37,6 +38,7 @@ from r1.rollout import (
 )
 
 DEFAULTS = Settings()
+ROUNDS = 8  # of asking, at most, for groups that are kept
 
 
 def apply_gradient(
@@ -92,6 +94,41 @@ def begin_step(
     return rollout, rewards, metrics, generator
 
 
+def refill(
+    model: Model,
+    rollout: Rollout,
+    rewards: Tensor,
+    settings: Settings,
+    seed: int,
+    step: int,
+    reward: Reward,
+    keep: Callable[[Tensor], Tensor],
+    generator: torch.Generator,
+    ask: Ask = problems_of,
+) -> tuple[Rollout, Tensor, int]:
+    """Groups that `keep` keeps, as many as there were; others are asked in their place.
+
+    Returns them, their rewards, and how many groups were asked in all. After ROUNDS of
+    asking what there is must do; without any group the first rollout is kept whole.
+    """
+    s, first, kept, found = settings, (rollout, rewards), [], 0
+    for asked in range(1, ROUNDS + 1):
+        groups = keep(rewards.view(-1, s.group)).nonzero()[:, 0]
+        groups = groups[: s.prompts - found]
+        rows = (groups[:, None] * s.group + torch.arange(s.group)).flatten()
+        if len(rows):
+            kept.append((rollout.rows(rows), rewards[rows]))
+        found += len(groups)
+        if found == s.prompts or asked == ROUNDS:
+            break
+        problems = ask(seed, step, s.prompts * (asked + 1), s.terms)
+        rollout = roll_out(model, problems[s.prompts * asked :], s, generator)
+        rewards = score(rollout, reward, step)
+    kept = kept or [first]
+    both = torch.cat([values for _, values in kept])
+    return join([part for part, _ in kept]), both, asked * s.prompts
+
+
 def parts(settings: Settings, answers: int, generator) -> Iterator[Tensor]:
     """The rows of each update of a step, in random order."""
     for _ in range(settings.epochs):
@@ -109,17 +146,27 @@ def grpo(
     optimizer: torch.optim.Optimizer | None = None,
     start: int = 0,
     ask: Ask = problems_of,
+    loss: Callable[..., Loss] | None = None,
+    keep: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train `model` by group relative policy optimization; yields a dict a step.
 
     `reference` is the model that it began as. A step depends on `seed` and its number,
     so a run that is resumed is the run that was not cut off. `ask` draws its problems.
+
+    `loss` takes logp, logp_old, advantages and mask in place of grpo_loss. `keep` says
+    of the rewards (prompts group) which groups are learned from; others are asked in
+    their place, and `asked` counts all.
     """
     s, optimizer = settings, optimizer or rl_optimizer(model, settings.lr)
     for step in progress(start, steps):
         rollout, rewards, metrics, generator = begin_step(
             model, reference, s, seed, step, reward, ask
         )
+        if keep is not None:
+            rollout, rewards, metrics["asked"] = refill(
+                model, rollout, rewards, s, seed, step, reward, keep, generator, ask
+            )
         advantages = group_advantages(rewards.view(-1, s.group), s.scale).flatten()
         with torch.no_grad():
             logp_ref = logp_old = None
@@ -131,17 +178,13 @@ def grpo(
         for rows in parts(s, len(rewards), generator):
             part = rollout.rows(rows)
             logp = logprobs(model, part, s.temperature)
-            found = grpo_loss(
-                logp,
-                logp.detach() if logp_old is None else logp_old[rows],
-                advantages[rows],
-                part.mask,
-                s.clip,
-                s.kl_weight,
-                None if logp_ref is None else logp_ref[rows],
-                s.how,
-                s.level,
-                s.constant,
+            old = logp.detach() if logp_old is None else logp_old[rows]
+            first = logp, old, advantages[rows], part.mask
+            ref = None if logp_ref is None else logp_ref[rows]
+            found = (
+                grpo_loss(*first, s.clip, s.kl_weight, ref, s.how, s.level, s.constant)
+                if loss is None
+                else loss(*first)
             )
             norms.append(apply_gradient(model, optimizer, found.loss, f"{step=}"))
             losses.append(found)

@@ -92,6 +92,30 @@ def roll_out(
     return Rollout(asked, [decode(a) for a in answers], tokens, pads, mask)
 
 
+def join(rollouts: list[Rollout]) -> Rollout:
+    """One rollout of several, one below the other, padded to one width."""
+    lefts = [int(r.mask[0].int().argmax()) for r in rollouts]
+    most = max(lefts)
+    width = max(
+        r.mask.shape[1] + most - n for r, n in zip(rollouts, lefts, strict=True)
+    )
+    tokens, masks, pads = [], [], []
+    for r, left in zip(rollouts, lefts, strict=True):
+        sides = (most - left, width - r.mask.shape[1] - (most - left))
+        tokens.append(F.pad(r.tokens, sides, value=PAD_ID))
+        masks.append(F.pad(r.mask, sides))
+        none = torch.zeros(len(r.tokens), dtype=torch.long)
+        pads.append((none if r.pads is None else r.pads) + sides[0])
+    both = torch.cat(pads)
+    return Rollout(
+        [p for r in rollouts for p in r.problems],
+        [text for r in rollouts for text in r.texts],
+        torch.cat(tokens),
+        both if both.any() else None,
+        torch.cat(masks),
+    )
+
+
 def score(rollout: Rollout, reward: Reward, step: int) -> Float[Tensor, " batch"]:
     """The reward of every answer.
 
