@@ -49,6 +49,11 @@ def test_a_weakened_test_a_broken_solution_and_a_lazy_one_are_reported(walls, co
         ("(scores + bias).topk", "(score + bias).topk", "is there 0 times, not once"),
         ("(scores + bias).topk", "scores", "times, not once"),
         ("test_q1_the_bias_chooses", "test_q1_gone", "unknown tests"),
+        (
+            'fails = ["test_q1_the_bias_chooses"]',
+            "fails = []",
+            "lists no test that it fails",
+        ),
         ('change = "noise"', 'change = "magic"', "no such file or change"),
         ('find = "self.bias += self.speed"', 'finds = ""', "unknown keys"),
         ("scores.topk", "(scores + bias).topk", "changes nothing"),

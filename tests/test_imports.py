@@ -24,17 +24,28 @@ ORDER = [
         "block",
     ),
     *("mtp", "model", "parallel", "wires", "tokenizer", "answers", "tasks", "corpus"),
-    *("rewards", "verifiers", "confine", "programs"),
+    *("rewards", "readable", "verifiers", "confine", "programs"),
     *("generate", "drafting", "checkpoint", "distributed", "records", "evaluate"),
     *(
         "pretrain",
         "grpo",
+        "variants",
         "ppo",
         "rollout",
         "rl",
         "sft",
+        "curate",
+        "survey",
+        "preference",
+        "pipeline",
         "hacking",
+        "after",
+        "distill",
+        "spend",
         "rl_command",
+        "distill_command",
+        "spend_command",
+        "stages",
         "train",
         "plotting",
         "timing",
@@ -43,6 +54,7 @@ ORDER = [
 WITHOUT_TORCH = ["formats", "config", "accounting", "bill", "schedule", "tokenizer"]
 WITHOUT_TORCH += ["tasks"]
 WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
+WITHOUT_TORCH += ["readable"]
 # The grading kit; it may import r1 as well.
 COURSEKIT = ["files", "codec", "answers", "student", "weights", "testing", "suite"]
 COURSEKIT += ["checking", "filters", "frames", "processes", "session", "worker"]

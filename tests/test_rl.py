@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from r1 import records, rl_command, train
+from r1 import records, rl, rl_command, train
 from r1.checkpoint import load_checkpoint, save_checkpoint
 from r1.config import ModelConfig
+from r1.grpo import grpo_loss
 from r1.model import Model
 from r1.rl import grpo, new_critic, new_policy, ppo
 from r1.rollout import (
@@ -19,6 +20,7 @@ from r1.rollout import (
     by_length,
     describe,
     entropy,
+    join,
     logprobs,
     problems_of,
     roll_out,
@@ -362,3 +364,71 @@ def test_passk_writes_chances_that_grow_with_k_from_accuracy_on(tmp_path):
     for name in ("pass", "worked"):
         assert log[name] == sorted(log[name])
     assert all(w <= p for w, p in zip(log["worked"], log["pass"], strict=True))
+
+
+# other losses, and groups that are kept
+
+
+def test_grpos_own_loss_given_as_an_option_changes_nothing():
+    settings = replace(FEW, epochs=2, minibatches=2, lr=1e-2)
+    ours, theirs = new_model(), new_model()
+    first = loop("grpo", ours, 3, settings=settings, reward=even)
+    second = loop("grpo", theirs, 3, settings=settings, reward=even, loss=grpo_loss)
+    assert first == second
+    assert torch.equal(weights(ours), weights(theirs))
+
+
+def test_keeping_every_group_changes_nothing_but_the_count():
+    def everything(rewards):
+        return torch.ones(len(rewards), dtype=torch.bool)
+
+    ours, theirs = new_model(), new_model()
+    settings = replace(FEW, terms=(3, 3), lr=1e-2)  # prompts of one length: no pads
+    first = loop("grpo", ours, 2, settings=settings, reward=even)
+    options = {"settings": settings, "reward": even, "keep": everything}
+    second = loop("grpo", theirs, 2, **options)
+    assert [row.pop("asked") for row in second] == [3, 3]
+    assert first == second
+    assert torch.equal(weights(ours), weights(theirs))
+
+
+def refilled(keep, prompts=4, rounds=rl.ROUNDS):
+    model, s = new_model(), replace(FEW, prompts=prompts)
+    problems = problems_of(0, 0, s.prompts, s.terms)
+    generator = torch.Generator().manual_seed(0)
+    rollout = roll_out(model, problems, s, generator)
+    rewards = score(rollout, even, 0)
+    return rl.refill(model, rollout, rewards, s, 0, 0, even, keep, generator), s
+
+
+def test_groups_that_are_not_kept_are_replaced_by_others():
+    def mixed(rewards):
+        return (rewards != rewards[:, :1]).any(-1)
+
+    (rollout, rewards, asked), s = refilled(mixed)
+    groups = rewards.view(-1, s.group)
+    assert len(groups) == s.prompts
+    assert (groups != groups[:, :1]).any(-1).all()
+    assert asked % s.prompts == 0
+    assert len(rollout.tokens) == len(rollout.mask) == len(rewards)
+
+
+def test_asking_for_groups_ends_and_keeps_what_there_is():
+    def none(rewards):
+        return torch.zeros(len(rewards), dtype=torch.bool)
+
+    (rollout, rewards, asked), s = refilled(none)
+    assert asked == rl.ROUNDS * s.prompts
+    assert len(rewards) == s.prompts * s.group == len(rollout.tokens)
+
+
+def test_joined_rollouts_have_the_logprobs_of_each():
+    model, one, two = new_model(), rolled(seed=1), rolled(seed=2, problems=UNEVEN[:1])
+    both = join([one, two])
+    assert both.problems == one.problems + two.problems
+    assert both.texts == one.texts + two.texts
+    logp = logprobs(model, both)
+    for part, rows in ((one, slice(0, 8)), (two, slice(8, 12))):
+        ours = logp[rows][both.mask[rows]]
+        assert_close(ours, logprobs(model, part)[part.mask], atol=1e-5, rtol=1e-4)
+    assert both.mask.sum() == one.mask.sum() + two.mask.sum()

@@ -152,7 +152,9 @@ def _mutant(given: dict, right: Variant, known: set[str]) -> Variant:
     if strange := set(given) - KEYS:
         raise AssignmentError(f"mutant {name!r}: unknown keys {sorted(strange)}")
     fails = frozenset(given.get("fails", ()))
-    if not fails or not fails <= known:
+    if not fails:
+        raise AssignmentError(f"mutant {name!r} lists no test that it fails")
+    if not fails <= known:
         raise AssignmentError(f"mutant {name!r}: unknown tests {sorted(fails - known)}")
     cells, files = list(right.cells), dict(right.files)
     if "find" in given and "file" in given:

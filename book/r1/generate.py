@@ -1,5 +1,7 @@
 """Text from a model, one token at a time."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -63,6 +65,7 @@ def sample(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
     copies: int = 1,
+    amend: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> list[list[int]]:
     """Continue every prompt until it ends or has `max_new_tokens` more.
 
@@ -70,6 +73,8 @@ def sample(
     several `copies`, that many continuations of each prompt one after the other, for
     which a prompt is read once. All rows advance together through one cache a layer;
     once half of them have ended, the others go on alone. `generator` fixes the draw.
+    `amend` may replace tokens that were drawn: it is given those that a row has so far,
+    "rows step", and the next one of each, " rows".
 
     Raises ValueError for fewer than one new token or copy.
     """
@@ -90,6 +95,8 @@ def sample(
             pads = None if pads is None else pads[going]
             logits = logits[going]
         chosen = pick(logits, temperature, generator)
+        if amend is not None:
+            chosen = amend(new[rows, :step], chosen)
         new[rows, step] = torch.where(ended, PAD_ID, chosen)
         ended = ended | (chosen == EOS_ID)
         if ended.all() or step + 1 == max_new_tokens:

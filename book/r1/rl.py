@@ -1,7 +1,7 @@
 """Reinforcement learning from rules: the loops of GRPO and PPO."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -22,12 +22,14 @@ from r1.model import Model
 from r1.ppo import gae, whiten
 from r1.rewards import rule_reward
 from r1.rollout import (
+    Ask,
     Reward,
     Rollout,
     Settings,
     answer_logits,
     by_length,
     describe,
+    join,
     logprobs,
     problems_of,
     roll_out,
@@ -36,6 +38,7 @@ from r1.rollout import (
 )
 
 DEFAULTS = Settings()
+ROUNDS = 8  # of asking, at most, for groups that are kept
 
 
 def apply_gradient(
@@ -73,16 +76,57 @@ def rl_optimizer(model: Model, lr: float) -> torch.optim.AdamW:
 
 
 def begin_step(
-    model: Model, reference: Model, settings: Settings, seed: int, step: int, reward
+    model: Model,
+    reference: Model,
+    settings: Settings,
+    seed: int,
+    step: int,
+    reward,
+    ask,
 ) -> tuple[Rollout, Tensor, dict[str, int | float], torch.Generator]:
     """Answers, their rewards, what they are like, and the step's random numbers."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-    problems = problems_of(seed, step, settings.prompts, settings.terms)
+    problems = ask(seed, step, settings.prompts, settings.terms)
     rollout = roll_out(model, problems, settings, generator)
     rewards = score(rollout, reward, step)
     metrics = {"step": step} | describe(rollout, rewards, settings.group)
     metrics |= watch(model, reference, rollout.rows(slice(None, None, 8)), settings)
     return rollout, rewards, metrics, generator
+
+
+def refill(
+    model: Model,
+    rollout: Rollout,
+    rewards: Tensor,
+    settings: Settings,
+    seed: int,
+    step: int,
+    reward: Reward,
+    keep: Callable[[Tensor], Tensor],
+    generator: torch.Generator,
+    ask: Ask = problems_of,
+) -> tuple[Rollout, Tensor, int]:
+    """Groups that `keep` keeps, as many as there were; others are asked in their place.
+
+    Returns them, their rewards, and how many groups were asked in all. After ROUNDS of
+    asking what there is must do; without any group the first rollout is kept whole.
+    """
+    s, first, kept, found = settings, (rollout, rewards), [], 0
+    for asked in range(1, ROUNDS + 1):
+        groups = keep(rewards.view(-1, s.group)).nonzero()[:, 0]
+        groups = groups[: s.prompts - found]
+        rows = (groups[:, None] * s.group + torch.arange(s.group)).flatten()
+        if len(rows):
+            kept.append((rollout.rows(rows), rewards[rows]))
+        found += len(groups)
+        if found == s.prompts or asked == ROUNDS:
+            break
+        problems = ask(seed, step, s.prompts * (asked + 1), s.terms)
+        rollout = roll_out(model, problems[s.prompts * asked :], s, generator)
+        rewards = score(rollout, reward, step)
+    kept = kept or [first]
+    both = torch.cat([values for _, values in kept])
+    return join([part for part, _ in kept]), both, asked * s.prompts
 
 
 def parts(settings: Settings, answers: int, generator) -> Iterator[Tensor]:
@@ -101,17 +145,28 @@ def grpo(
     reward: Reward = rule_reward,
     optimizer: torch.optim.Optimizer | None = None,
     start: int = 0,
+    ask: Ask = problems_of,
+    loss: Callable[..., Loss] | None = None,
+    keep: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train `model` by group relative policy optimization; yields a dict a step.
 
     `reference` is the model that it began as. A step depends on `seed` and its number,
-    so a run that is resumed is the run that was not cut off.
+    so a run that is resumed is the run that was not cut off. `ask` draws its problems.
+
+    `loss` takes logp, logp_old, advantages and mask in place of grpo_loss. `keep` says
+    of the rewards (prompts group) which groups are learned from; others are asked in
+    their place, and `asked` counts all.
     """
     s, optimizer = settings, optimizer or rl_optimizer(model, settings.lr)
     for step in progress(start, steps):
         rollout, rewards, metrics, generator = begin_step(
-            model, reference, s, seed, step, reward
+            model, reference, s, seed, step, reward, ask
         )
+        if keep is not None:
+            rollout, rewards, metrics["asked"] = refill(
+                model, rollout, rewards, s, seed, step, reward, keep, generator, ask
+            )
         advantages = group_advantages(rewards.view(-1, s.group), s.scale).flatten()
         with torch.no_grad():
             logp_ref = logp_old = None
@@ -123,17 +178,13 @@ def grpo(
         for rows in parts(s, len(rewards), generator):
             part = rollout.rows(rows)
             logp = logprobs(model, part, s.temperature)
-            found = grpo_loss(
-                logp,
-                logp.detach() if logp_old is None else logp_old[rows],
-                advantages[rows],
-                part.mask,
-                s.clip,
-                s.kl_weight,
-                None if logp_ref is None else logp_ref[rows],
-                s.how,
-                s.level,
-                s.constant,
+            old = logp.detach() if logp_old is None else logp_old[rows]
+            first = logp, old, advantages[rows], part.mask
+            ref = None if logp_ref is None else logp_ref[rows]
+            found = (
+                grpo_loss(*first, s.clip, s.kl_weight, ref, s.how, s.level, s.constant)
+                if loss is None
+                else loss(*first)
             )
             norms.append(apply_gradient(model, optimizer, found.loss, f"{step=}"))
             losses.append(found)
@@ -175,7 +226,7 @@ def ppo(
     optimizers = optimizers or tuple(rl_optimizer(m, lr) for m, lr in both)
     for step in progress(start, steps):
         rollout, rewards, metrics, generator = begin_step(
-            model, reference, s, seed, step, reward
+            model, reference, s, seed, step, reward, problems_of
         )
         mask, once = rollout.mask, s.epochs * s.minibatches == 1
         with torch.set_grad_enabled(once):  # then these are learned from

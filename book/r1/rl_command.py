@@ -25,7 +25,7 @@ def _critic_path(out: Path, step: int) -> Path:
     return out.with_name(f"{out.stem}_critic_{step}.safetensors")
 
 
-def _loaded(path: Path, lr: float) -> tuple[Model, torch.optim.AdamW, dict]:
+def load_training(path: Path, lr: float) -> tuple[Model, torch.optim.AdamW, dict]:
     """A model to train on, its optimizer with its past, and the notes beside them."""
     model, saved, notes = load_checkpoint(path, optimizer_too=True)
     optimizer = rl_optimizer(model.eval(), lr)
@@ -43,14 +43,14 @@ def _begin(args: argparse.Namespace, out: Path, base: Model, wanted: dict) -> tu
         models = [new_policy(base), new_critic(base)][: len(rates)]
         pairs = zip(models, rates, strict=True)
         return models, [rl_optimizer(m, lr) for m, lr in pairs], 0, []
-    policy, optimizer, notes = _loaded(out, args.lr)
+    policy, optimizer, notes = load_training(out, args.lr)
     check_notes(out.name, notes, wanted)
     start = notes["step"]
     if start >= args.steps:
         raise SystemExit(f"{out.name} is finished: {start} of {args.steps} steps")
     models, optimizers = [policy], [optimizer]
     if args.algorithm == "ppo":
-        critic, optimizer, _ = _loaded(_critic_path(out, start), args.critic_lr)
+        critic, optimizer, _ = load_training(_critic_path(out, start), args.critic_lr)
         models, optimizers = [policy, critic], [*optimizers, optimizer]
     return models, optimizers, start, read_rows(out.with_suffix(".csv"), start)
 

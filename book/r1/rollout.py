@@ -14,10 +14,12 @@ from torch import Tensor
 from r1.generate import left_pad, sample
 from r1.grpo import aggregate, kl, token_logprobs
 from r1.model import Model
-from r1.tasks import Problem, is_correct, random_problem
+from r1.rewards import accuracy_reward
+from r1.tasks import Problem, random_problem
 from r1.tokenizer import PAD_ID, decode, encode
 
 Reward = Callable[[Problem, str], float]
+Ask = Callable[[int, int, int, tuple[int, int]], list[Problem]]
 TOGETHER = 128  # answers of similar length that are computed at once
 
 
@@ -90,6 +92,30 @@ def roll_out(
     return Rollout(asked, [decode(a) for a in answers], tokens, pads, mask)
 
 
+def join(rollouts: list[Rollout]) -> Rollout:
+    """One rollout of several, one below the other, padded to one width."""
+    lefts = [int(r.mask[0].int().argmax()) for r in rollouts]
+    most = max(lefts)
+    width = max(
+        r.mask.shape[1] + most - n for r, n in zip(rollouts, lefts, strict=True)
+    )
+    tokens, masks, pads = [], [], []
+    for r, left in zip(rollouts, lefts, strict=True):
+        sides = (most - left, width - r.mask.shape[1] - (most - left))
+        tokens.append(F.pad(r.tokens, sides, value=PAD_ID))
+        masks.append(F.pad(r.mask, sides))
+        none = torch.zeros(len(r.tokens), dtype=torch.long)
+        pads.append((none if r.pads is None else r.pads) + sides[0])
+    both = torch.cat(pads)
+    return Rollout(
+        [p for r in rollouts for p in r.problems],
+        [text for r in rollouts for text in r.texts],
+        torch.cat(tokens),
+        both if both.any() else None,
+        torch.cat(masks),
+    )
+
+
 def score(rollout: Rollout, reward: Reward, step: int) -> Float[Tensor, " batch"]:
     """The reward of every answer.
 
@@ -152,7 +178,7 @@ def entropy(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
 def describe(rollout: Rollout, rewards: Tensor, group: int) -> dict[str, float]:
     """What the answers of a step are like, as shares and means."""
     pairs = zip(rollout.problems, rollout.texts, strict=True)
-    right = [is_correct(problem, text) for problem, text in pairs]
+    right = [accuracy_reward(problem, text) for problem, text in pairs]
     thought = [text.startswith("<think>") for text in rollout.texts]
     groups = rewards.view(-1, group)
     silent = (groups == groups[:, :1]).all(1)

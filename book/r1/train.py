@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from r1 import corpus, distributed, rl_command
+from r1 import corpus, distill_command, distributed, rl_command, spend_command
 from r1.checkpoint import load_checkpoint, new_optimizer, save_checkpoint
 from r1.config import ConfigError, ModelConfig
 from r1.evaluate import evaluate, evaluate_kinds, validate
@@ -191,6 +191,8 @@ def main(argv: list[str] | None = None) -> None:
     command.add_argument("--force", action="store_true", help="overwrite --out")
     command.set_defaults(run=run_pretrain)
     rl_command.add_to(commands)
+    distill_command.add_to(commands)
+    spend_command.add_to(commands)
     args = parser.parse_args(argv)
     args.run(args)
 
