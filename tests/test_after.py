@@ -21,8 +21,9 @@ RIGHT, WRONG = f"<answer>6</answer>{EOS}", f"<answer>7</answer>{EOS}"
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     save_checkpoint(tmp_path / "base.safetensors", new_model())
+    few = {"prompts": 2, "group": 4, "max_new_tokens": 6, "minibatches": 2}
     small = {
-        name: v._replace(settings=replace(v.settings, prompts=2, group=4), warm=0.0)
+        name: v._replace(settings=replace(v.settings, **few), warm=0.0)
         for name, v in after.VARIANTS.items()
     }
     monkeypatch.setattr(after, "VARIANTS", small)

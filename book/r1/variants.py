@@ -144,7 +144,7 @@ def overlong_penalty(length: int, longest: int, cache: int) -> float:
     """
     if not 1 <= cache <= longest:
         raise ValueError(f"cache is {cache}; choose between 1 and longest={longest}")
-    return -min(1.0, max(0.0, (length - (longest - cache)) / cache))
+    return 0.0 - min(1.0, max(0.0, (length - (longest - cache)) / cache))
 
 
 def mixed(rewards: Float[Tensor, "prompts group"]) -> Bool[Tensor, " prompts"]:
