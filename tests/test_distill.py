@@ -181,7 +181,7 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_cut_off():
     torch.testing.assert_close(logprobs(whole, rollout), logprobs(parted, rollout))
 
 
-@pytest.mark.parametrize("way", ["rl", "onpolicy", "traces"])
+@pytest.mark.parametrize("way", ["rl", "onpolicy", "text", "traces"])
 def test_the_command_spends_its_budget_once(way, tmp_path, capsys):
     base, teacher = tmp_path / "base.safetensors", tmp_path / "teacher.safetensors"
     save_checkpoint(base, new_model())
