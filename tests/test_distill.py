@@ -37,9 +37,12 @@ def new_model(seed=0):
     ("text", "digit"),
     [
         ("<answer>6</answer><eos>", "6"),
-        ("<think>7*3=1;1+5=6</think><answer>7*3+5=6</answer>", "6"),
-        ("<answer>7*3+5=6=7</answer>", "7"),
-        ("<answer>7*3+5=</answer>", None),
+        ("<think>7*3=1;1+5=6</think><answer>6=1+5</answer>", "6"),
+        ("<answer>7=1+5</answer>", "7"),
+        ("<answer>6=1+5=6</answer>", None),
+        ("<answer>7*3+5=6</answer>", None),
+        ("<answer>6=</answer>", None),
+        ("<answer>6=1/5</answer>", None),
         ("<answer>16</answer>", None),
         ("<answer>g</answer>", None),
         ("<answer>6</answer>6", None),
@@ -56,7 +59,7 @@ def test_a_text_says_one_digit_or_nothing(text, digit):
 def test_worked_out_asks_for_every_step_in_any_script():
     for thought in ("7*3=1;1+5=6", "h*d=b;1+5=6"):
         assert is_worked_out(SIX, f"<think>{thought}</think><answer>6</answer><eos>")
-        assert is_worked_out(SIX, f"<think>{thought}</think><answer>7*3+5=6</answer>")
+        assert is_worked_out(SIX, f"<think>{thought}</think><answer>6=1+5</answer>")
     assert not is_worked_out(SIX, "<answer>6</answer>")
     assert not is_worked_out(SIX, "<think>1+5=6</think><answer>6</answer>")
     assert not is_worked_out(SIX, "<think>7*3=1;1+5=6</think><answer>5</answer>")
@@ -181,7 +184,7 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_cut_off():
     torch.testing.assert_close(logprobs(whole, rollout), logprobs(parted, rollout))
 
 
-@pytest.mark.parametrize("way", ["rl", "onpolicy", "traces"])
+@pytest.mark.parametrize("way", ["rl", "onpolicy", "text", "traces"])
 def test_the_command_spends_its_budget_once(way, tmp_path, capsys):
     base, teacher = tmp_path / "base.safetensors", tmp_path / "teacher.safetensors"
     save_checkpoint(base, new_model())

@@ -1,5 +1,6 @@
 """Distillation: a small model learns from what a large one wrote, or would write."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,21 +16,23 @@ from r1.model import Model
 from r1.rl import DEFAULTS, apply_gradient, begin_step, parts, progress, rl_optimizer
 from r1.rollout import Settings, answer_logits, problems_of
 from r1.sft import Example
-from r1.tasks import DIGITS, TO_DIGITS, Problem, worked_solution
+from r1.tasks import TO_DIGITS, Problem, worked_solution
 from r1.tokenizer import EOS, decode, encode
 
 DIVERGENCES = ("reverse", "forward")
+_SAID = re.compile("([0-9])(?:=[0-9][-+*][0-9])?")
 
 
 def said(text: str) -> str | None:
-    """The digit that a text answers with, bare or behind the problem's = sign.
+    """The digit that a text answers with, bare or before the step it comes from.
 
-    None where the form is not kept: `<answer>6</answer>` and `<answer>7*3+5=6</answer>`
-    both say 6.
+    None where the form is not kept: `<answer>6</answer>` and R1's `<answer>6=1+5
+    </answer>` both say 6. Whether that step is the last one of the thought is a matter
+    of style, which chapter 14 rewards and nobody here asks for.
     """
     found = read(text)
-    last = found.answer.rpartition("=")[2] if found else ""
-    return last if last in DIGITS else None
+    match = found and _SAID.fullmatch(found.answer)
+    return match[1] if match else None
 
 
 def is_right(problem: Problem, text: str) -> bool:

@@ -21,9 +21,9 @@ from r1.model import Model
 from r1.records import write_log
 from r1.rl import grpo, new_policy
 from r1.rollout import Settings, problems_of
-from r1.sft import sft
+from r1.sft import Example, sft
 from r1.spend import answer
-from r1.tasks import Problem, random_problem
+from r1.tasks import Problem, document, random_problem
 from r1.tokenizer import encode
 
 GIGA = 1e9
@@ -48,25 +48,41 @@ def measure(model: Model, problems: list[Problem], amend=None) -> dict[str, floa
     }
 
 
-def by_traces(
+def lessons(
+    teacher: Model, args: argparse.Namespace, part: int
+) -> tuple[list[Example], float]:
+    """The next 256 answers to imitate, and the operations spent on writing them.
+
+    A teacher's traces, those that are right; or, for the way "text", more of what the
+    base models have read, which costs nothing here.
+    """
+    if args.way == "text":
+        rng = random.Random(f"text/{args.seed}/{part}")
+        texts = [document(rng, terms=tuple(args.terms)) for _ in range(256)]
+        halves = [text.partition("=") for text in texts]
+        return [Example(asked + sign, rest) for asked, sign, rest in halves], 0.0
+    problems = problems_of(args.seed, part, 256 // args.copies, tuple(args.terms))
+    draw = torch.Generator().manual_seed(1_000_003 * args.seed + part)
+    traces = draw_traces(teacher, problems, args.copies, draw)
+    return traces.kept, flops(teacher, traces.cost)
+
+
+def by_imitation(
     student: Model, teacher: Model, args: argparse.Namespace
 ) -> Iterator[float]:
-    """Traces until the rest of the budget is what learning from them costs, then SFT.
+    """Lessons until the rest of the budget is what learning them costs, then SFT.
 
-    Yields the operations so far: first when all traces are written, then every step.
+    Yields the operations so far: first when all is written, then after every step.
     """
-    limit, spent, examples, learned, part = args.budget * GIGA, 0.0, [], 0, 0
+    limit, spent, examples, learned, part = args.budget * GIGA, 0.0, [], 0.0, 0
     while True:
-        problems = problems_of(args.seed, part, 256 // args.copies, tuple(args.terms))
-        draw = torch.Generator().manual_seed(1_000_003 * args.seed + part)
-        traces = draw_traces(teacher, problems, args.copies, draw)
-        price = flops(teacher, traces.cost)
-        tokens = sum(len(encode(e.prompt + e.answer)) for e in traces.kept)
+        more, price = lessons(teacher, args, part)
+        tokens = sum(len(encode(asked + told)) for asked, told in more)
         lesson = flops(student, Tokens(0, args.epochs * tokens))
         if part and spent + price + learned + lesson > limit:
             break
         spent, learned, part = spent + price, learned + lesson, part + 1
-        examples += traces.kept
+        examples += more
     if not examples:
         raise SystemExit(f"{args.teacher.name} wrote no right answer within the budget")
     yield spent
@@ -113,7 +129,7 @@ def run_distill(args: argparse.Namespace) -> None:
     teacher = new_policy(load_checkpoint(args.teacher)[0])
     problems = held_out(tuple(args.terms), args.problems)
     rows = [{"gflop": 0.0, **measure(student, problems)}]
-    loop = by_traces if args.way == "traces" else by_steps
+    loop = by_imitation if args.way in ("traces", "text") else by_steps
     limit, place = args.budget * GIGA, 1
     for spent in loop(student, teacher, args):
         over = spent >= limit * (1 - 1e-9)
@@ -137,7 +153,7 @@ def run_distill(args: argparse.Namespace) -> None:
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add `distill` to the commands of r1.train."""
     command = commands.add_parser("distill", help="three ways to train a student")
-    ways = ("traces", "rl", "onpolicy", "onpolicy_forward")
+    ways = ("traces", "text", "rl", "onpolicy", "onpolicy_forward")
     command.add_argument("--way", choices=ways, required=True)
     command.add_argument("--base", type=Path, required=True, help="the student's")
     command.add_argument("--teacher", type=Path, required=True, help="a checkpoint")

@@ -29,7 +29,7 @@ def run_verifier(args: argparse.Namespace) -> None:
     ]
     verifier = new_critic(model)
     rows = list(train_verifier(verifier, marked, args.epochs, args.lr, seed=args.seed))
-    save_checkpoint(out.with_suffix(".safetensors"), verifier, model=args.model.stem)
+    save_checkpoint(out.with_suffix(".safetensors"), verifier, marked=args.model.stem)
     write_log(out, rows)
     print(out.stem, {k: round(v, 3) for k, v in rows[-1].items()})
 
