@@ -81,8 +81,8 @@ def begin_step(
     settings: Settings,
     seed: int,
     step: int,
-    reward,
-    ask,
+    reward: Reward,
+    ask: Ask = problems_of,
 ) -> tuple[Rollout, Tensor, dict[str, int | float], torch.Generator]:
     """Answers, their rewards, what they are like, and the step's random numbers."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + step)
