@@ -1,7 +1,8 @@
 """What a tensor core of a Hopper GPU adds up: python tests/bench/hopper.py
 
 Chapter 08 simulates the short sums of FP8 products; this asks the hardware. It needs an
-H100, H200 or H800, and nothing that a reader or a test runs needs it. The products are
+H100, H200 or H800, and nothing that a reader or a test runs needs it. (No such GPU has
+been at hand for it yet: it has run with a stand-in for `product` only.) The products are
 PyTorch's `_scaled_mm` with scales of 1, once with `use_fast_accum`, which leaves all of
 the inner axis to the tensor cores' register, and once without, where cuBLAS promotes in
 between. Each row is one pair of random E4M3 matrices:
