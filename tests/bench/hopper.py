@@ -2,10 +2,10 @@
 
 Chapter 08 simulates the short sums of FP8 products; this asks the hardware. It needs an
 H100, H200 or H800, and nothing that a reader or a test runs needs it. (No such GPU has
-been at hand for it yet: it has run with a stand-in for `product` only.) The products are
-PyTorch's `_scaled_mm` with scales of 1, once with `use_fast_accum`, which leaves all of
-the inner axis to the tensor cores' register, and once without, where cuBLAS promotes in
-between. Each row is one pair of random E4M3 matrices:
+been at hand for it yet: it has run with a stand-in for `product` only.) The products
+are PyTorch's `_scaled_mm` with scales of 1, once with `use_fast_accum`, which leaves
+all of the inner axis to the tensor cores' register, and once without, where cuBLAS
+promotes in between. Each row is one pair of random E4M3 matrices:
 
     same_fast       share of the entries that `limited_matmul` has bit for bit
     same_promoted   the same for slices of 128 terms, added in float32
