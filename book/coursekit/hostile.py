@@ -6,6 +6,7 @@ and then answers as it should; "cell" means that a further cell does it.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,8 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
     add("no notebook", b"x = 1", None, ("unreadable",), "solution.py", {})
     strange = _with(perfect, "x = 'é'").decode().encode("cp1252", "replace")
     cells = perfect.cells
-    missing = [cell for cell in cells if function not in cell.source]
+    definition = re.compile(rf"^(def|class) {function}\b", re.MULTILINE)
+    missing = [cell for cell in cells if not definition.search(cell.source)]
     twice = [cell for cell in cells for _ in range(2)]
     none = [1, None, *cells]
     for name, data, lost in (

@@ -19,13 +19,13 @@ from coursekit.grade import Options, grade
 from coursekit.hostile import Hostile, hostile, lay_out
 from coursekit.mark import judge_cells, mark
 from coursekit.mutants import Variant, blank, mutants, reference, write_files, zeros
+from coursekit.rehearsal import SECRET
 from coursekit.report import write_reports
 from coursekit.sandbox import Limits, NoSandbox, missing, opened
 from coursekit.submissions import Submission, collect
 from coursekit.suite import Verdict
 
 FORK = multiprocessing.get_context("fork")
-SECRET = "proof"
 SHORT = {"cell": 6.0, "call": 5.0, "question": 4.0}  # seconds for hostile submissions
 
 

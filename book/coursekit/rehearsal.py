@@ -23,6 +23,7 @@ from coursekit.mutants import Variant, mutants, reference
 from coursekit.notebooks import instructor, starter, tags
 from coursekit.tables import read_table, text_of
 
+SECRET = "proof"  # of proofs too: with it mutants fail just what they list
 BAD = (
     "inside loops",
     "inside exits",
@@ -86,6 +87,7 @@ def rehearse(assignment: Assignment, folder: Path, students: int = 40) -> list[d
     rows.append({"student": STRANGER, "status": "unknown"})
     columns = ["student", *assignment.questions, "status"]
     write(folder / "expected.csv", text_of(columns, rows))
+    write(folder / "secret", SECRET + "\n")
     write(folder / "roster.csv", "\n".join(["student", *names, ""]))
     return rows
 
