@@ -82,6 +82,17 @@ def clipped_surrogate(
     return torch.minimum(rho * advantages, rho.clamp(1 - low, 1 + high) * advantages)
 
 
+def silenced(
+    rho: Float[Tensor, "*shape"],
+    advantages: Float[Tensor, "*shape"],
+    clip: tuple[float, float] = (0.2, 0.2),
+) -> Bool[Tensor, "*shape"]:
+    """Where the clip of `clipped_surrogate` has taken the gradient."""
+    low, high = clip
+    above, below = rho > 1 + high, rho < 1 - low
+    return (above & (advantages > 0)) | (below & (advantages < 0))
+
+
 def kl(
     logp: Float[Tensor, "*shape"],
     logp_ref: Float[Tensor, "*shape"],
@@ -176,8 +187,7 @@ def grpo_loss(
             logp.masked_fill(~mask, 0.0), logp_ref.masked_fill(~mask, 0.0).detach()
         )
         objective = objective - kl_weight * away
-    low, high = clip
-    gone = ((rho > 1 + high) & (spread > 0)) | ((rho < 1 - low) & (spread < 0))
+    gone = silenced(rho, spread, clip)
     return Loss(
         -aggregate(objective, mask, how, constant),
         aggregate(away.detach(), mask, "token"),

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from r1.grpo import Loss, aggregate, clipped_surrogate, ratio
+from r1.grpo import Loss, aggregate, clipped_surrogate, ratio, silenced
 
 NONE = torch.zeros(())
 
@@ -42,10 +42,8 @@ def gspo_loss(
 
     Source: GSPO, equation 5 (range: section 5.1).
     """
-    low, high = clip
     s = mean_ratio(logp, logp_old, mask)
-    gone = ((s > 1 + high) & (advantages > 0)) | ((s < 1 - low) & (advantages < 0))
-    gone = gone[:, None].expand_as(logp).to(logp.dtype)
+    gone = silenced(s, advantages, clip)[:, None].expand_as(logp).to(logp.dtype)
     loss = -clipped_surrogate(s, advantages, clip).mean()
     return Loss(loss, NONE, aggregate(gone, mask, "token"))
 
@@ -112,9 +110,7 @@ def masked_loss(
     rho = ratio(logp, logp_old.detach(), mask)
     spread = advantages[:, None].expand_as(rho)
     gain = clipped_surrogate(rho, spread, clip) * stays[:, None]
-    low, high = clip
-    gone = ((rho > 1 + high) & (spread > 0)) | ((rho < 1 - low) & (spread < 0))
-    gone = (gone | ~stays[:, None]).to(logp.dtype)
+    gone = (silenced(rho, spread, clip) | ~stays[:, None]).to(logp.dtype)
     loss = -aggregate(gain, mask, "sequence")
     return Loss(loss, NONE, aggregate(gone, mask, "token"))
 
