@@ -50,7 +50,7 @@ def runs(request, tmp_path_factory):
         return {
             folder: pool.submit(run_notebook, solved(load(folder), path))
             for item in request.session.items
-            if item.originalname == "test_the_solution_runs_from_top_to_bottom"
+            if item.name.startswith("test_the_solution_runs_from_top_to_bottom[")
             for folder in [item.callspec.params["folder"]]
             for path in [tmp_path_factory.mktemp(folder.name)]
         }
