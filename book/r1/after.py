@@ -98,16 +98,14 @@ VARIANTS = {
     "gspo": Variant(loss=OWN_RANGE),
     "cispo": Variant(loss=cispo_loss),
     "cispo_tight": Variant(loss=partial(cispo_loss, highest=1.2)),
-    "masked": Variant(loss=masked_loss),
     "v32": Variant(_but(scale=False), masked_loss),
     "r1_clip": Variant(_but(clip=(10.0, 10.0))),
-    "form": Variant(reward=form_reward),
     "wrong": Variant(reward=wrong_reward),
     "random": Variant(reward=RandomReward),
     "random_unclipped": Variant(_but(clip=WIDE), reward=RandomReward),
     "random_warm": Variant(reward=RandomReward, warm=0.7),
 }
-SLOWER = ("grpo", "dapo", "product", "gspo", "cispo")
+SLOWER = ("grpo", "dapo", "product", "gspo", "cispo", "r1_clip")
 VARIANTS |= {
     f"{name}_slow": VARIANTS[name]._replace(
         settings=replace(VARIANTS[name].settings, lr=1e-4)
