@@ -93,7 +93,8 @@ SAYS = {
 }
 # What F does before it answers, and keeps its points.
 HARMLESS = {
-    "kills everybody": "import os; os.kill(-1, 9)",
+    "kills everybody": "import os\ntry: os.kill(-1, 9)\n"
+    "except ProcessLookupError: pass  # a call before this one has killed them",
     "stops everybody": "import os; os.kill(-1, 19)",
     "prints 40 MB": "print('x' * 40 * 2**20)",
     "seeds": "import torch; torch.manual_seed(0)",
