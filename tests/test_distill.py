@@ -11,7 +11,6 @@ from r1.distill import (
     draw_traces,
     flops,
     is_right,
-    is_worked_out,
     on_policy,
     right_reward,
     said,
@@ -20,7 +19,7 @@ from r1.distill import (
 from r1.model import Model
 from r1.records import read_log
 from r1.rollout import Settings, logprobs, problems_of, roll_out
-from r1.tasks import Problem
+from r1.tasks import Problem, is_worked_out
 from r1.tokenizer import EOS, VOCAB_SIZE, encode
 from r1.train import main
 
@@ -57,12 +56,12 @@ def test_a_text_says_one_digit_or_nothing(text, digit):
 
 
 def test_worked_out_asks_for_every_step_in_any_script():
-    for thought in ("7*3=1;1+5=6", "h*d=b;1+5=6"):
-        assert is_worked_out(SIX, f"<think>{thought}</think><answer>6</answer><eos>")
-        assert is_worked_out(SIX, f"<think>{thought}</think><answer>6=1+5</answer>")
-    assert not is_worked_out(SIX, "<answer>6</answer>")
-    assert not is_worked_out(SIX, "<think>1+5=6</think><answer>6</answer>")
-    assert not is_worked_out(SIX, "<think>7*3=1;1+5=6</think><answer>5</answer>")
+    right = ("<think>7*3=1;1+5=6</think>", "<think>h*d=b;1+5=6</think>")
+    wrong = ("", "<think>1+5=6</think>", "<think>7*3=1;1+5=7</think>")
+    for end in ("<answer>6</answer><eos>", "<answer>6=1+5</answer>"):
+        assert all(is_worked_out(SIX, thought + end, is_right) for thought in right)
+        assert not any(is_worked_out(SIX, thought + end, is_right) for thought in wrong)
+    assert not is_worked_out(SIX, right[0] + "<answer>5</answer>", is_right)
 
 
 def test_the_divergences_are_kullback_and_leiblers_by_hand():

@@ -16,7 +16,7 @@ from r1.model import Model
 from r1.rl import DEFAULTS, apply_gradient, begin_step, parts, progress, rl_optimizer
 from r1.rollout import Settings, answer_logits, problems_of
 from r1.sft import Example
-from r1.tasks import TO_DIGITS, Problem, worked_solution
+from r1.tasks import Problem
 from r1.tokenizer import EOS, decode, encode
 
 DIVERGENCES = ("reverse", "forward")
@@ -38,14 +38,6 @@ def said(text: str) -> str | None:
 def is_right(problem: Problem, text: str) -> bool:
     """Whether the form is kept and the digit is the answer."""
     return said(text) == problem.answer
-
-
-def is_worked_out(problem: Problem, text: str) -> bool:
-    """Whether a right answer has every step of the problem before it, and all right."""
-    if not is_right(problem, text):
-        return False
-    thought = read(text).thought or ""
-    return thought.translate(TO_DIGITS) == worked_solution(problem)
 
 
 def right_reward(problem: Problem, text: str, form: float = 0.1) -> float:

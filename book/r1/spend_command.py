@@ -5,13 +5,14 @@ import random
 from pathlib import Path
 
 from r1.checkpoint import load_checkpoint, save_checkpoint
-from r1.distill import is_right, is_worked_out
+from r1.distill import is_right
 from r1.distill_command import common, finished, held_out, measure
 from r1.evaluate import pass_at_k
 from r1.records import write_log
 from r1.rl import new_critic, new_policy
 from r1.rollout import problems_of
 from r1.spend import answer, budget, choices, train_verifier, verifier_scores
+from r1.tasks import is_worked_out
 
 
 def run_verifier(args: argparse.Namespace) -> None:
@@ -53,7 +54,7 @@ def run_votes(args: argparse.Namespace) -> None:
         k, sums, draws = 2**power, {}, 0
         for problem, (texts, _), scores in zip(problems, found, liked, strict=True):
             hits = sum(is_right(problem, text) for text in texts)
-            worked = sum(is_worked_out(problem, text) for text in texts)
+            worked = sum(is_worked_out(problem, text, is_right) for text in texts)
             for _ in range(args.draws):
                 places = rng.sample(range(args.samples), k)
                 some = None if scores is None else [scores[i] for i in places]

@@ -3,6 +3,7 @@
 import random
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -175,9 +176,16 @@ def is_correct(problem: Problem, completion: str) -> bool:
     return parse(completion) == problem.answer
 
 
-def is_worked_out(problem: Problem, completion: str) -> bool:
-    """Whether a correct completion has every step before its answer, and all right."""
-    if not is_correct(problem, completion):
+def is_worked_out(
+    problem: Problem,
+    completion: str,
+    judge: Callable[[Problem, str], bool] = is_correct,
+) -> bool:
+    """Whether a completion that `judge` calls right has every step before its answer.
+
+    All steps must be right; a script is nobody's business here.
+    """
+    if not judge(problem, completion):
         return False
     thought = read(completion).thought or ""
     return thought.translate(TO_DIGITS) == worked_solution(problem)
