@@ -16,6 +16,7 @@ from r1.variants import (
     mean_ratio,
     mixed,
     overlong_penalty,
+    product_loss,
     token_weights,
 )
 
@@ -24,7 +25,9 @@ LOSSES = {
     "gspo": partial(gspo_loss, clip=(0.1, 0.1)),
     "gspo by tokens": partial(gspo_token_loss, clip=(0.1, 0.1)),
     "cispo": cispo_loss,
+    "cispo low": partial(cispo_loss, lowest=0.8),
     "masked": masked_loss,
+    "product": product_loss,
     "grpo": grpo_loss,
 }
 ALL = pytest.mark.parametrize("name", LOSSES)
@@ -96,6 +99,25 @@ def test_cispo_gives_a_gradient_to_every_token_that_an_advantage_has():
     assert ((silent == 0) & (weights != 0)).any()
 
 
+def test_cispo_with_grpos_lower_clip_drops_what_that_drops():
+    """And nothing else: with GRPO's upper clip away the two are one loss."""
+    rows = batch(spread=1.0)
+    low = partial(cispo_loss, highest=math.inf, lowest=0.8)
+    clipped = partial(grpo_loss, how="token", clip=(0.2, 1e9))
+    assert_close(token_weights(low, *rows), token_weights(clipped, *rows))
+    assert_close(low(*rows).clipped, clipped(*rows).clipped)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_product_is_clipped_as_by_grpo_and_weighed_by_length(seed):
+    rows = batch(seed=seed)
+    whole = partial(grpo_loss, level="sequence")
+    by_length = token_weights(whole, *rows) / rows[-1].sum(1, keepdim=True)
+    assert_close(token_weights(product_loss, *rows), by_length)
+    assert_close(product_loss(*rows).clipped, whole(*rows).clipped)
+    assert by_length.abs().max() > 0
+
+
 def test_cispo_without_a_bound_is_grpo_without_a_clip():
     rows = batch(spread=1.0)
     loose = partial(grpo_loss, clip=WIDE, how="token")
@@ -128,7 +150,7 @@ def test_without_a_change_every_loss_is_the_plain_gradient(name):
     weights = token_weights(LOSSES[name], logp, logp, advantages, mask)
     by_answer = advantages[:, None] * mask / mask.sum(1, keepdim=True) / len(mask)
     by_token = advantages[:, None] * mask / mask.sum()
-    assert_close(weights, by_token if name == "cispo" else by_answer)
+    assert_close(weights, by_token if name.startswith("cispo") else by_answer)
     found = LOSSES[name](logp, logp, advantages, mask)
     assert found.clipped == 0
 

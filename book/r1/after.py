@@ -31,6 +31,7 @@ from r1.variants import (
     masked_loss,
     mixed,
     overlong_penalty,
+    product_loss,
 )
 
 SETTINGS = Settings(prompts=16, group=16, lr=3e-4, epochs=2, minibatches=8)
@@ -94,10 +95,13 @@ VARIANTS = {
     "overlong": Variant(reward=shaped_reward),
     "dapo": Variant(_but(how="token", clip=HIGHER), None, shaped_reward, mixed),
     "product": Variant(_but(level="sequence")),
+    "product_mean": Variant(loss=product_loss),
+    "sum": Variant(_but(how="constant", constant=32.0)),  # no 1 / |o| at a token
     "gspo_paper": Variant(loss=gspo_loss),
     "gspo": Variant(loss=OWN_RANGE),
     "cispo": Variant(loss=cispo_loss),
     "cispo_tight": Variant(loss=partial(cispo_loss, highest=1.2)),
+    "cispo_low": Variant(loss=partial(cispo_loss, lowest=0.8)),
     "v32": Variant(_but(scale=False), masked_loss),
     "r1_clip": Variant(_but(clip=(10.0, 10.0))),
     "wrong": Variant(reward=wrong_reward),

@@ -67,24 +67,49 @@ def gspo_token_loss(
     return gspo_loss(logp, logp_old, advantages, mask, clip)._replace(loss=loss)
 
 
+def product_loss(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+    clip: tuple[float, float] = (0.2, 0.2),
+) -> Loss:
+    r"""$-\frac1B \sum_i \frac{1}{|o_i|} \min(P_i A_i, \mathrm{clip}(P_i) A_i)$ with
+    $P_i = \prod_t \rho_{i,t}$: the product's clip with the weights of GRPO.
+
+    grpo_loss with level="sequence" has no $1 / |o_i|$ at a token: the mean over tokens
+    has taken it out of a sum of $|o_i|$ equal numbers.
+    """
+    product = ratio(logp, logp_old.detach(), mask, "sequence")
+    spread = advantages[:, None].expand_as(product)
+    gain = clipped_surrogate(product, spread, clip) / mask.sum(-1, keepdim=True)
+    gone = silenced(product, spread, clip).to(logp.dtype)
+    loss = -aggregate(gain, mask, "sequence")
+    return Loss(loss, NONE, aggregate(gone, mask, "token"))
+
+
 def cispo_loss(
     logp: Float[Tensor, "batch seq"],
     logp_old: Float[Tensor, "batch seq"],
     advantages: Float[Tensor, " batch"],
     mask: Bool[Tensor, "batch seq"],
     highest: float = 5.0,
+    lowest: float = 0.0,
 ) -> Loss:
     r"""$-\frac{1}{\sum_i |o_i|} \sum_{i,t} \mathrm{sg}[\min(\rho_{i,t}, c)]\, A_i
     \log \pi_{i,t}$ with $c$ = `highest`: the weight is clipped, no token is dropped.
 
     In `clipped` is the share of tokens whose weight the bound has lowered; they keep a
-    gradient. There is no lower bound, as in the paper's runs; the default is TRL's.
+    gradient. The paper's runs have no lower bound, and the default upper one is TRL's.
+    `lowest` is GRPO's lower clip put back: tokens of wrong answers with a ratio below
+    it are dropped, and count as clipped.
 
-    Source: MiniMax-M1, equations 4 and 5.
+    Source: MiniMax-M1, equations 4 and 5; the lower bound: equations 6 and 7.
     """
-    rho = ratio(logp, logp_old.detach(), mask).detach()
-    gain = rho.clamp(max=highest) * advantages[:, None] * logp.masked_fill(~mask, 0.0)
-    lowered = ((rho > highest) & (advantages[:, None] != 0)).to(logp.dtype)
+    rho, spread = ratio(logp, logp_old.detach(), mask).detach(), advantages[:, None]
+    dropped = (rho < lowest) & (spread < 0)
+    gain = rho.clamp(max=highest) * spread * logp.masked_fill(~mask | dropped, 0.0)
+    lowered = (((rho > highest) & (spread != 0)) | dropped).to(logp.dtype)
     return Loss(
         -aggregate(gain, mask, "token"), NONE, aggregate(lowered, mask, "token")
     )
