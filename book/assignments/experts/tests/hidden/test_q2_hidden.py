@@ -33,11 +33,14 @@ def test_q2_ranks_are_counted_together(student, gen):
     part = torch.randint(0, 40, (1, 8), generator=gen)
     even = torch.cat([part, 40 - part, part.roll(1), 40 - part.roll(1)])
     uneven = torch.randint(0, 40, (4, 8), generator=gen)
+    uneven[:, 0] = 0  # so that some step is cut, whatever was drawn
     slightly = torch.tensor([[28, 36, 32, 32]]).expand(9, 4)
+    within = torch.tensor([[30, 34, 32, 32]]).expand(2, 4)
     for loads, chance, what in [
         (even, 0.0, "even over all ranks"),
         (uneven, 1.0, "four ranks"),
         (slightly, 1.0, "nine ranks, on each of which the error is within chance"),
+        (within, 1.0, "two ranks, and an error that is within chance in all"),
     ]:
         args = normal(gen, loads.shape[1]), loads, 0.1, chance, 0.05
         close(
