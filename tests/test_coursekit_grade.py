@@ -63,9 +63,11 @@ def graded(walls, tmp_path_factory):
     hand_in(base / "class", "bo", starter(EXAMPLE), line=None)
     hand_in(base / "class", "cy", "{broken")
     hand_in(base / "class", "dee", instructor(EXAMPLE), line=None)
+    kim = hand_in(base / "class", "kim", instructor(EXAMPLE), line=None).parent
+    (kim / "line (1).safetensors").write_bytes(LINE)
     hand_in(base / "class", "who", instructor(EXAMPLE))
     roster = base / "roster.csv"
-    roster.write_text("name,student\nA,ada\nB,bo\nC,cy\nD,dee\nE,eve\n")
+    roster.write_text("name,student\nA,ada\nB,bo\nC,cy\nD,dee\nE,eve\nK,kim\n")
     code = grade(base / "class", base / "out", "--roster", str(roster))
     return base, code
 
@@ -79,14 +81,17 @@ def test_every_number_in_the_table_is_right(graded):
         "bo": ["0", "0", "0", "0"],
         "cy": ["", "", "", ""],
         "dee": ["4", "3", "0", "7"],
+        "kim": ["4", "3", "2", "9"],
         "who": ["", "", "", ""],
         "eve": ["", "", "", ""],
     }
     statuses = {student: row["status"] for student, row in rows.items()}
     assert statuses == {
-        "ada": "ok", "bo": "ok", "cy": "unreadable", "dee": "ok",
+        "ada": "ok", "bo": "look", "cy": "unreadable", "dee": "look", "kim": "look",
         "who": "unknown", "eve": "missing",
     }  # fmt: skip
+    assert rows["dee"]["reason"].startswith("no line.safetensors;")
+    assert "took line (1).safetensors, since no line" in rows["kim"]["reason"]
     assert code == PROBLEMS
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_links_are_not_followed(tmp_path):
     (folder / "bo" / "line.safetensors").symlink_to(secret)
     found = {one.student: one for one in collect(folder)}
     assert "link" in found["ada"].problem
-    assert not handed_in(found["bo"], EXAMPLE)
+    assert not handed_in(found["bo"], EXAMPLE)[0]
 
 
 @pytest.mark.parametrize("names", ["(", "no group"])
@@ -117,6 +118,51 @@ def test_the_notebook_of_the_right_name_is_taken_and_another_name_remarked():
     )
     _, note = notebook_of(Submission("a", {"b.ipynb": Path("b.ipynb")}), EXAMPLE)
     assert "since no example.ipynb is there" in note
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["line (1).safetensors", "line(2).safetensors", "line-1.safetensors",
+     "sub/line_12.safetensors"],
+)  # fmt: skip
+def test_a_file_renamed_on_its_way_is_taken_and_remarked(name):
+    files = {n: Path(n) for n in ("example.ipynb", "points.safetensors", name)}
+    found, (note,) = handed_in(Submission("kim", files), EXAMPLE)
+    assert found == {"line.safetensors": Path(name)}
+    assert note == f"took {Path(name).name}, since no line.safetensors is there"
+
+
+def test_a_file_of_the_right_name_is_taken_without_a_word():
+    names = ("line (1).safetensors", "sub/line.safetensors")
+    files = {name: Path(name) for name in names}
+    assert handed_in(Submission("kim", files), EXAMPLE) == (
+        {"line.safetensors": Path("sub/line.safetensors")},
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        ([], "no line.safetensors"),
+        (["line-1.csv", "outline-1.safetensors"],
+         "no line.safetensors, but outline-1.safetensors"),
+        (["line-1.safetensors", "line (1).safetensors"],
+         "no line.safetensors, but line (1).safetensors, line-1.safetensors"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_missing_is_remarked_with_those_there_are(names, note):
+    files = {name: Path(name) for name in ("example.ipynb", *names)}
+    assert handed_in(Submission("kim", files), EXAMPLE) == ({}, [note])
+
+
+def test_a_file_asked_for_is_not_taken_for_another():
+    two = replace(EXAMPLE, files=("line.safetensors", "line-1.safetensors"))
+    files = {"line-1.safetensors": Path("x")}
+    assert handed_in(Submission("kim", files), two) == (
+        {"line-1.safetensors": Path("x")},
+        ["no line.safetensors"],
+    )
 
 
 def saved(tmp_path: Path, data: bytes) -> Path:

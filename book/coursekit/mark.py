@@ -182,7 +182,7 @@ def mark(
         notebook = read_notebook(path, assignment)
     except Unreadable as error:
         return unread(assignment, submission, str(error))
-    files = handed_in(submission, assignment)
+    files, missed = handed_in(submission, assignment)
     shown = {p.name: p for p in assignment.paths("files")} | files
     for again in (True, False):
         try:
@@ -198,7 +198,7 @@ def mark(
     points = dict.fromkeys(assignment.questions, 0.0)
     for verdict in verdicts:
         points[verdict.question] += verdict.points
-    notes = [*([note] if note else []), *notebook.notes, *marker.notes]
+    notes = [*([note] if note else []), *missed, *notebook.notes, *marker.notes]
     return _result(
         assignment,
         submission,

@@ -18,6 +18,8 @@ NAMES = {
     "canvas": r"[^_]*_(?:LATE_)?(?P<student>\d+)_\d+_(?P<file>.+)",
     "moodle": r".*_(?P<student>\d+)_assignsubmission_file_?(?P<file>.*)",
 }
+# What browsers and platforms add to the name of a second file.
+RENAMED = r"(?:[-_]\d+| ?\(\d+\))"
 CLUTTER = re.compile(r"(^|/)(\.|__MACOSX|Thumbs\.db|desktop\.ini)")
 
 
@@ -154,11 +156,34 @@ def notebook_of(submission: Submission, assignment: Assignment) -> tuple[Path, s
     )
 
 
-def handed_in(submission: Submission, assignment: Assignment) -> dict[str, Path]:
-    """The files beside the notebook that the assignment asks for, by name."""
+def handed_in(
+    submission: Submission, assignment: Assignment
+) -> tuple[dict[str, Path], list[str]]:
+    """The files beside the notebook that the assignment asks for, and remarks.
+
+    One that is missing is replaced by the one file with its name and a number.
+    """
     files = submission.files.items()
     by_name = {n.rpartition("/")[2]: p for n, p in files if not p.is_symlink()}
-    return {n: by_name[n] for n in assignment.files if n in by_name}
+    found = {n: by_name[n] for n in assignment.files if n in by_name}
+    others, notes = sorted(set(by_name) - set(found)), []
+    for wanted in assignment.files:
+        if wanted not in found:
+            name, note = _renamed(wanted, others)
+            found |= {wanted: by_name[name]} if name else {}
+            notes.append(note)
+    return found, notes
+
+
+def _renamed(wanted: str, names: list[str]) -> tuple[str, str]:
+    """The file that was meant for a missing one, empty if none, and a remark."""
+    stem, suffix = Path(wanted).stem, Path(wanted).suffix
+    pattern = re.compile(re.escape(stem) + RENAMED + re.escape(suffix))
+    alike = [name for name in names if pattern.fullmatch(name)]
+    if len(alike) == 1:
+        return alike[0], f"took {alike[0]}, since no {wanted} is there"
+    held = [name for name in names if Path(name).suffix == suffix][:5]
+    return "", f"no {wanted}" + (f", but {', '.join(held)}" if held else "")
 
 
 def _text(data: bytes) -> tuple[str, list[str]]:
