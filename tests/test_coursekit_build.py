@@ -10,7 +10,7 @@ import pytest
 
 from coursekit.assignment import AssignmentError, load
 from coursekit.build import release, solved, stale, unzipped, zipped
-from coursekit.notebooks import instructor, solve, starter, stub
+from coursekit.notebooks import EXPERIMENT, instructor, solve, starter, stub
 
 EXAMPLE = Path(__file__).parent / "assignments" / "example"
 CELL = """\
@@ -83,6 +83,12 @@ def test_the_release_holds_what_students_need_and_no_more():
     assert not [n for n in names if "hidden" in n or "grade" in n or "reference" in n]
 
 
+def test_the_readme_says_what_a_question_left_out_and_a_longer_call_mean():
+    text = " ".join(release(load(EXAMPLE))["example/README.md"].decode().split())
+    assert "10 seconds at most for each call, unless the handout says more." in text
+    assert "stop with NotImplementedError; go on below them. That costs nothing" in text
+
+
 def test_every_stub_in_the_starter_raises():
     answers = [
         cell
@@ -99,6 +105,18 @@ def test_the_written_answer_is_emptied_and_marked():
     last = starter(load(EXAMPLE)).cells[-1].source
     assert last.startswith("<!-- q4:")
     assert "balance" not in last
+    assert last.endswith("*Question 4: write your answer in this cell.*")
+
+
+@pytest.mark.parametrize("make", [starter, instructor])
+def test_experiments_say_in_their_first_line_that_they_are_not_graded(copy, make):
+    cells = make(load(copy)).cells
+    found = [c for c in cells if "experiment" in c.metadata.get("tags", [])]
+    assert [c.source.splitlines()[0] for c in found] == [EXPERIMENT]
+    assert sum(EXPERIMENT in c.source for c in cells) == 1
+    line = 'check("q3", globals())'
+    changed(copy, "example.md", line, f"{EXPERIMENT}\n{line}")
+    assert [c.source for c in make(load(copy)).cells] == [c.source for c in cells]
 
 
 def test_cells_have_ids_that_stay():

@@ -1,5 +1,6 @@
 """A class from the folder to the table, interrupted, marked by hand, graded again."""
 
+import copy
 import csv
 import json
 import os
@@ -16,6 +17,7 @@ from coursekit import grade as grading
 from coursekit.assignment import load
 from coursekit.commands import PROBLEMS
 from coursekit.manual import Given, merged, read_manual
+from coursekit.mark import broken
 from coursekit.notebooks import instructor, starter
 from coursekit.prove import own, sandboxed
 from coursekit.report import distribution, row_of, table
@@ -45,6 +47,17 @@ def hand_in(folder: Path, student: str, notebook, line: bytes | None = LINE) -> 
     return path
 
 
+def slipped() -> dict:
+    """A notebook with a slip in q1 below an experiment, and q4 in another cell."""
+    book = instructor(EXAMPLE)
+    first, *rest, _ = copy.deepcopy(book.cells)
+    tagged = {"cell_type": "code", "metadata": {"tags": ["experiment"]}, "source": "1"}
+    (answer,) = [cell for cell in rest if "q1" in cell.metadata.get("tags", [])]
+    answer.source = answer.source.replace("def route(scores", "def route(:")
+    words = {"cell_type": "markdown", "metadata": {}, "source": "Because."}
+    return {**book, "cells": [first, tagged, *rest, words]}
+
+
 def rows_of(out: Path) -> dict[str, dict[str, str]]:
     with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
         return {row["student"]: row for row in csv.DictReader(file)}
@@ -63,9 +76,12 @@ def graded(walls, tmp_path_factory):
     hand_in(base / "class", "bo", starter(EXAMPLE), line=None)
     hand_in(base / "class", "cy", "{broken")
     hand_in(base / "class", "dee", instructor(EXAMPLE), line=None)
+    kim = hand_in(base / "class", "kim", instructor(EXAMPLE), line=None).parent
+    (kim / "line (1).safetensors").write_bytes(LINE)
+    hand_in(base / "class", "lee", slipped())
     hand_in(base / "class", "who", instructor(EXAMPLE))
     roster = base / "roster.csv"
-    roster.write_text("name,student\nA,ada\nB,bo\nC,cy\nD,dee\nE,eve\n")
+    roster.write_text("name,student\nA,ada\nB,bo\nC,cy\nD,dee\nE,eve\nK,kim\nL,lee\n")
     code = grade(base / "class", base / "out", "--roster", str(roster))
     return base, code
 
@@ -79,15 +95,45 @@ def test_every_number_in_the_table_is_right(graded):
         "bo": ["0", "0", "0", "0"],
         "cy": ["", "", "", ""],
         "dee": ["4", "3", "0", "7"],
+        "kim": ["4", "3", "2", "9"],
+        "lee": ["0", "3", "2", "5"],
         "who": ["", "", "", ""],
         "eve": ["", "", "", ""],
     }
     statuses = {student: row["status"] for student, row in rows.items()}
     assert statuses == {
-        "ada": "ok", "bo": "ok", "cy": "unreadable", "dee": "ok",
-        "who": "unknown", "eve": "missing",
+        "ada": "ok", "bo": "look", "cy": "unreadable", "dee": "look", "kim": "look",
+        "lee": "look", "who": "unknown", "eve": "missing",
     }  # fmt: skip
     assert code == PROBLEMS
+
+
+def test_what_needs_a_look_says_why(graded):
+    out = graded[0] / "out"
+    reasons = {student: row["reason"] for student, row in rows_of(out).items()}
+    missing, wait = "no line.safetensors", "written answers wait for points"
+    assert reasons["bo"].startswith(f"{missing}; {wait}")
+    assert reasons["dee"].startswith(f"{missing}; {wait}")
+    assert reasons["kim"].startswith("took line (1).safetensors, since no line.")
+    said = "q1: code cell 3: SyntaxError: invalid syntax (line 1: 'def route(:"
+    assert said in reasons["lee"]
+    assert "q4: no answer in its cell, but text in other cells" in reasons["lee"]
+    page = (out / "overview.html").read_text(encoding="utf-8")
+    assert "code cell 3: SyntaxError" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        ("NameError: name 'x' is not defined (line 2 of <module>: x)", 1),
+        ("ModuleNotFoundError: No module named 'einops'", 1),
+        ("IndentationError: unexpected indent (line 2: ' y')", 1),
+        ("NotImplementedError: q1 (line 3 of <module>: raise)", 0),
+        ("ValueError: NameError: no", 0),
+    ],
+)
+def test_only_an_answer_that_could_not_be_read_or_lacks_a_name_is_remarked(text, noted):
+    assert broken({7: text, 9: text}, {7: "q1"}) == [f"q1: code cell 7: {text}"] * noted
 
 
 def test_totals_wait_for_points_by_hand(graded):

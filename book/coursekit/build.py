@@ -27,11 +27,14 @@ README = """\
 5. The cells with `check(...)` run the tests in `tests/` and say what is wrong. Grading
    runs them with other numbers, and tests that you do not see.
 6. Before handing in: restart the kernel, run all cells, save. Hand in {handed_in}.
+   If you leave a question out, the cells behind it that use it stop with
+   NotImplementedError; go on below them. That costs nothing.
 
 Grading runs your cells from top to bottom, {cell:g} seconds at most for each, without
 network, in an empty folder with the files that came with this one, and then calls your
-functions, {call:g} seconds at most for each call. A cell tagged `experiment` is left
-out. Processes cannot be started there. The folder `coursekit/` only serves `check`.
+functions, {call:g} seconds at most for each call, unless the handout says more. A cell
+tagged `experiment`, as its first line says, is left out. Processes cannot be started
+there. The folder `coursekit/` only serves `check`.
 """
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -17,12 +18,15 @@ from coursekit.suite import Test, Verdict, run_test, seed_of
 
 LEFT_OUT = 6  # cells that may take the session along; then there is no session
 SUSPECT = ("processes", "garbage")
+# What keeps a cell from defining anything and is seldom meant.
+BROKEN = ("SyntaxError", "IndentationError", "TabError", "NameError")
+BROKEN += ("UnboundLocalError", "ImportError", "ModuleNotFoundError")
 
 
 class Marker:
     """Runs tests on a notebook in a sandbox, whatever the notebook does to it."""
 
-    def __init__(self, box: Sandbox, cells: list[str], assignment: Assignment):
+    def __init__(self, box: Sandbox, cells: Mapping[int, str], assignment: Assignment):
         self.box, self.cells, self.limits = box, cells, assignment.limits
         self.left_out: dict[int, str] = {}  # cells that took the session along
         self.wrong: dict[int, str] = {}  # cells that raised
@@ -35,7 +39,7 @@ class Marker:
             self.box.start()
             self.wrong = {}
             try:
-                for number, source in enumerate(self.cells, 1):
+                for number, source in self.cells.items():
                     if number in self.left_out:
                         continue
                     if wrong := self.box.cell(source, number):
@@ -145,11 +149,11 @@ def _result(assignment, submission, status, reason, **more) -> dict[str, Any]:
 def judge_cells(
     box: Sandbox,
     assignment: Assignment,
-    cells: list[str],
+    cells: Mapping[int, str],
     files: dict,
     secret: str = "",
 ) -> tuple[Marker, list[Verdict]]:
-    """Run all tests on a notebook's cells in an open sandbox.
+    """Run all tests on a notebook's cells, by number, in an open sandbox.
 
     Raises Broken and NoSandbox where the sandbox, not the submission, is at fault.
     """
@@ -157,6 +161,15 @@ def judge_cells(
     marker.load()
     verdicts = [marker.judge(test, files, secret) for test in assignment.tests]
     return marker, verdicts
+
+
+def broken(wrong: Mapping[int, str], answers: Mapping[int, str]) -> list[str]:
+    """Remarks on cells that answer a question and raised what is seldom meant."""
+    return [
+        f"{answers[number]}: code cell {number}: {' '.join(text.split())[:200]}"
+        for number, text in wrong.items()
+        if number in answers and text.partition(":")[0] in BROKEN
+    ]
 
 
 def mark(
@@ -182,7 +195,7 @@ def mark(
         notebook = read_notebook(path, assignment)
     except Unreadable as error:
         return unread(assignment, submission, str(error))
-    files = handed_in(submission, assignment)
+    files, missed = handed_in(submission, assignment)
     shown = {p.name: p for p in assignment.paths("files")} | files
     for again in (True, False):
         try:
@@ -198,7 +211,8 @@ def mark(
     points = dict.fromkeys(assignment.questions, 0.0)
     for verdict in verdicts:
         points[verdict.question] += verdict.points
-    notes = [*([note] if note else []), *notebook.notes, *marker.notes]
+    notes = [*([note] if note else []), *missed, *notebook.notes, *marker.notes]
+    notes += broken(marker.wrong, notebook.answers)
     return _result(
         assignment,
         submission,

@@ -3,7 +3,8 @@
 In a cell tagged `answer` and with its question, what stands between the lines
 `# BEGIN SOLUTION` and `# END SOLUTION` is replaced in the starter: by the lines that
 begin with `# STARTER: ` there, or else by `raise NotImplementedError`.
-Cells tagged `solution` are left out of the starter, `written` ones emptied.
+Cells tagged `solution` are left out of the starter, `written` ones emptied, and those
+tagged `experiment` say in their first line that grading does not run them.
 """
 
 import ast
@@ -19,6 +20,7 @@ from coursekit.assignment import Assignment, AssignmentError
 BEGIN, END, STARTER = "# BEGIN SOLUTION", "# END SOLUTION", "# STARTER:"
 MARKERS = (BEGIN, END, STARTER, "BEGIN SOLUTION", "END SOLUTION")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+EXPERIMENT = "# experiment: grading does not run this cell"
 REVEALING = 16  # characters of a solution line that is not there by chance
 
 
@@ -31,6 +33,20 @@ def tags(cell: NotebookNode) -> set[str]:
 def mark_written(question: str) -> str:
     """The line by which the answer to a written question is found again."""
     return f"<!-- {question}: your answer goes below; keep this line -->"
+
+
+def prompt(question: str) -> str:
+    """What stands in the starter where the answer to a written question goes."""
+    number = question.removeprefix("q")
+    return f"*Question {number}: write your answer in this cell.*"
+
+
+def labelled(cell: NotebookNode) -> str:
+    """The source of a cell; that of an experiment says so, as tags do not show."""
+    if cell.cell_type != "code" or "experiment" not in tags(cell):
+        return cell.source
+    first = cell.source.startswith((EXPERIMENT, "%%"))  # what has to stand first
+    return cell.source if first else f"{EXPERIMENT}\n{cell.source}"
 
 
 def _regions(source: str, where: str) -> Iterator[tuple[bool, str]]:
@@ -114,7 +130,7 @@ def starter(assignment: Assignment) -> NotebookNode:
             continue
         if "written" in marks:
             question = question_of(cell, assignment)
-            cell.source = f"{mark_written(question)}\n\n*Your answer.*"
+            cell.source = f"{mark_written(question)}\n\n{prompt(question)}"
             answered.add(question)
         elif "answer" in marks:
             question = question_of(cell, assignment)
@@ -122,6 +138,7 @@ def starter(assignment: Assignment) -> NotebookNode:
             answered.add(question)
         elif BEGIN in cell.source:
             raise AssignmentError(f"a solution in no answer cell:\n{cell.source[:200]}")
+        cell.source = labelled(cell)
         cells.append(cell)
     asked = {test.question for test in assignment.tests if test.asks_student}
     wanted = asked | set(assignment.written)  # others are judged by files alone
@@ -139,6 +156,7 @@ def instructor(assignment: Assignment) -> NotebookNode:
             cell.source = f"{mark_written(question)}\n\n{cell.source}"
         elif cell.cell_type == "code":
             cell.source = solve(cell.source)
+        cell.source = labelled(cell)
     return _clean(cells, assignment.name)
 
 

@@ -64,7 +64,8 @@ def _judged(assignment: Assignment, part: list[Variant]) -> list[tuple[Variant, 
         for variant in part:
             with tempfile.TemporaryDirectory() as folder:
                 files = write_files(variant, Path(folder))
-                verdicts = judge_cells(box, assignment, variant.cells, files, SECRET)[1]
+                cells = dict(enumerate(variant.cells, 1))
+                verdicts = judge_cells(box, assignment, cells, files, SECRET)[1]
             found.append((variant, verdicts))
     return found
 

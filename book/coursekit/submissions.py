@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coursekit.assignment import Assignment, AssignmentError
 from coursekit.files import Unreadable, read_bytes
-from coursekit.notebooks import mark_written
+from coursekit.notebooks import defined, mark_written, prompt, starter
 
 LARGEST = 10 * 2**20  # bytes of a notebook
 MOST_FILES = 200
@@ -18,6 +18,10 @@ NAMES = {
     "canvas": r"[^_]*_(?:LATE_)?(?P<student>\d+)_\d+_(?P<file>.+)",
     "moodle": r".*_(?P<student>\d+)_assignsubmission_file_?(?P<file>.*)",
 }
+# What browsers and platforms add to the name of a second file.
+RENAMED = r"(?:[-_]\d+| ?\(\d+\))"
+DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
+UNANSWERED = "*Your answer.*"  # what earlier starters say where an answer goes
 CLUTTER = re.compile(r"(^|/)(\.|__MACOSX|Thumbs\.db|desktop\.ini)")
 
 
@@ -33,9 +37,14 @@ class Submission:
 
 @dataclass(frozen=True)
 class Notebook:
-    """Code cells in their order, answers in words by question, and remarks."""
+    """Code cells to run, answers in words by question, and remarks.
 
-    cells: list[str]
+    Cells have their numbers among all code cells; `answers` are those that answer a
+    question.
+    """
+
+    cells: dict[int, str]
+    answers: dict[int, str]
     written: dict[str, str]
     notes: list[str]
 
@@ -154,11 +163,34 @@ def notebook_of(submission: Submission, assignment: Assignment) -> tuple[Path, s
     )
 
 
-def handed_in(submission: Submission, assignment: Assignment) -> dict[str, Path]:
-    """The files beside the notebook that the assignment asks for, by name."""
+def handed_in(
+    submission: Submission, assignment: Assignment
+) -> tuple[dict[str, Path], list[str]]:
+    """The files beside the notebook that the assignment asks for, and remarks.
+
+    One that is missing is replaced by the one file with its name and a number.
+    """
     files = submission.files.items()
     by_name = {n.rpartition("/")[2]: p for n, p in files if not p.is_symlink()}
-    return {n: by_name[n] for n in assignment.files if n in by_name}
+    found = {n: by_name[n] for n in assignment.files if n in by_name}
+    others, notes = sorted(set(by_name) - set(found)), []
+    for wanted in assignment.files:
+        if wanted not in found:
+            name, note = _renamed(wanted, others)
+            found |= {wanted: by_name[name]} if name else {}
+            notes.append(note)
+    return found, notes
+
+
+def _renamed(wanted: str, names: list[str]) -> tuple[str, str]:
+    """The file that was meant for a missing one, empty if none, and a remark."""
+    stem, suffix = Path(wanted).stem, Path(wanted).suffix
+    pattern = re.compile(re.escape(stem) + RENAMED + re.escape(suffix))
+    alike = [name for name in names if pattern.fullmatch(name)]
+    if len(alike) == 1:
+        return alike[0], f"took {alike[0]}, since no {wanted} is there"
+    held = [name for name in names if Path(name).suffix == suffix][:5]
+    return "", f"no {wanted}" + (f", but {', '.join(held)}" if held else "")
 
 
 def _text(data: bytes) -> tuple[str, list[str]]:
@@ -205,21 +237,53 @@ def read_notebook(path: Path, assignment: Assignment) -> Notebook:
         raise Unreadable(f"{path.name} is JSON, but no notebook")
     cells = [cell for cell in cells if isinstance(cell, dict)]
     code = [c for c in cells if c.get("cell_type") == "code"]
+    run = {n: c for n, c in enumerate(code, 1) if "experiment" not in _tags(c)}
+    names = {f: q for q, found in defined(assignment).items() for f in found}
+    asked = {n: _question(cell, assignment, names) for n, cell in run.items()}
     words = [c for c in cells if c.get("cell_type") in ("markdown", "raw")]
+    written = {q: _words(words, q) for q in assignment.written}
     return Notebook(
-        [_source(cell) for cell in code if "experiment" not in _tags(cell)],
-        {q: _words(words, q) for q in assignment.written},
-        notes,
+        {n: _source(cell) for n, cell in run.items()},
+        {n: question for n, question in asked.items() if question},
+        written,
+        [*notes, *_astray(words, written, assignment)],
     )
 
 
+def _question(cell: dict, assignment: Assignment, names: dict[str, str]) -> str:
+    """The question that a code cell answers, by tag or by what it defines, if any."""
+    tagged = [q for q in assignment.questions if {"answer", q} <= _tags(cell)]
+    made = [names[f] for f in DEFINED.findall(_source(cell)) if f in names]
+    return next(iter([*tagged, *made]), "")
+
+
+def _answers(cell: dict, question: str) -> bool:
+    """Whether a cell holds the answer to a written question, by tag or by its line."""
+    tagged = {"written", question} <= _tags(cell)
+    return tagged or mark_written(question) in _source(cell)
+
+
 def _words(cells: list[dict], question: str) -> str:
-    """The answer to a written question: its cells, by tag or by the line in them."""
-    mark = mark_written(question)
+    """The answer to a written question, without what the starter says there."""
     found = []
     for cell in cells:
-        text = _source(cell)
-        if mark in text or {"written", question} <= _tags(cell):
-            found.append(text.replace(mark, "").strip())
-    answer = "\n\n".join(found)
-    return "" if answer == "*Your answer.*" else answer
+        if _answers(cell, question):
+            text = _source(cell)
+            for given in (mark_written(question), prompt(question)):
+                text = text.replace(given, "")
+            found.append(text.strip())
+    return "\n\n".join(text for text in found if text not in ("", UNANSWERED))
+
+
+def _astray(
+    cells: list[dict], written: dict[str, str], assignment: Assignment
+) -> list[str]:
+    """Remarks on questions without an answer, where other cells hold further text."""
+    empty = [question for question, answer in written.items() if not answer]
+    if not empty:
+        return []
+    given = {"", *(" ".join(c.source.split()) for c in starter(assignment).cells)}
+    others = [c for c in cells if not any(_answers(c, q) for q in written)]
+    if all(" ".join(_source(cell).split()) in given for cell in others):
+        return []
+    return [f"{q}: no answer in its cell, but text in other cells" for q in empty]

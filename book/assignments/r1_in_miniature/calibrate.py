@@ -34,7 +34,7 @@ sys.path.insert(0, str(HERE / "files"))
 from puzzles import LEVELS, LONGEST, Problem, random_problem  # noqa: E402
 
 from coursekit.assignment import load  # noqa: E402
-from coursekit.notebooks import instructor, tags  # noqa: E402
+from coursekit.notebooks import EXPERIMENT, instructor, tags  # noqa: E402
 from r1.config import ModelConfig  # noqa: E402
 from r1.generate import sample  # noqa: E402
 from r1.model import Model  # noqa: E402
@@ -190,7 +190,8 @@ def notebook() -> dict:
     names = {"__name__": "notebook"}
     cells = [c for c in instructor(load(HERE)).cells if c.cell_type == "code"]
     for cell in cells:
-        loop = cell.source.startswith(("import csv", "@dataclass", "def run"))
+        source = cell.source.removeprefix(f"{EXPERIMENT}\n")
+        loop = source.startswith(("import csv", "@dataclass", "def run"))
         if loop or ("experiment" not in tags(cell) and "check(" not in cell.source):
             exec(cell.source.replace("from coursekit.checking import check", ""), names)
     return names
