@@ -161,6 +161,11 @@ def test_a_release_with_a_marker_or_the_model_answer_is_refused(copy):
         ("q3: 2}", "q3: 2, q7: 1}", "q7"),
         ("name: example\n", "name: another\n", "calls it 'another'"),
         ("  title: ", "  titel: ", "unknown keys"),
+        (
+            "what the layer computes.",
+            "it.\n\n## Next\n\nWhy?",
+            "'## Next' is a part of",
+        ),
         ("  files: [", "  limits: {cells: 3}\n  files: [", "unknown limits"),
     ],
 )

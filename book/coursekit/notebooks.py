@@ -120,8 +120,8 @@ def _clean(cells: list[NotebookNode], name: str) -> NotebookNode:
 def starter(assignment: Assignment) -> NotebookNode:
     """The notebook that students get.
 
-    Raises AssignmentError for markers that do not match and for answers that the
-    master does not tag.
+    Raises AssignmentError for markers that do not match, for answers that the master
+    does not tag, and for a heading in an answer in words, where it would be lost.
     """
     cells, answered = [], set()
     for cell in copy.deepcopy(assignment.master.cells):
@@ -130,6 +130,11 @@ def starter(assignment: Assignment) -> NotebookNode:
             continue
         if "written" in marks:
             question = question_of(cell, assignment)
+            if heading := re.search(r"^#+ .*", cell.source, re.MULTILINE):
+                raise AssignmentError(
+                    f"{heading[0]!r} is a part of the answer to {question}, which "
+                    f"students do not get; put a line +++ above it"
+                )
             cell.source = f"{mark_written(question)}\n\n{prompt(question)}"
             answered.add(question)
         elif "answer" in marks:

@@ -11,6 +11,7 @@ two that are missing.
 
 import copy
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def rehearse(assignment: Assignment, folder: Path, students: int = 40) -> list[d
     right = reference(assignment)
     book = f"{assignment.name}.ipynb"
     empty = {book: _bytes(starter(assignment))}
-    blank = Hostile("blank", empty, frozenset(assignment.questions), ("ok",))
+    none, fine = frozenset(assignment.questions), (status_of(assignment, empty),)
+    blank = Hostile("blank", empty, none, fine)
     whole = {book: _notebook(assignment, right), **right.files}
     rows, waiting = [], list(names)
 
@@ -81,7 +83,8 @@ def rehearse(assignment: Assignment, folder: Path, students: int = 40) -> list[d
     wrong = mutants(assignment)[: (len(waiting) + 1) // 2]
     for variant in [*wrong, *[right] * (len(waiting) - len(wrong))]:
         files = {book: _notebook(assignment, variant), **variant.files}
-        hand_in(files, points(assignment, variant.fails), "ok")
+        status = status_of(assignment, files)
+        hand_in(files, points(assignment, variant.fails), status)
     for name, data in whole.items():
         write(folder / "class" / STRANGER / name, data)
     rows.append({"student": STRANGER, "status": "unknown"})
@@ -90,6 +93,11 @@ def rehearse(assignment: Assignment, folder: Path, students: int = 40) -> list[d
     write(folder / "secret", SECRET + "\n")
     write(folder / "roster.csv", "\n".join(["student", *names, ""]))
     return rows
+
+
+def status_of(assignment: Assignment, files: Collection[str]) -> str:
+    """The status due for a notebook that runs: a file that is missing needs a look."""
+    return "ok" if set(assignment.files) <= set(files) else "look"
 
 
 def points(
