@@ -23,7 +23,7 @@ from coursekit.manual import (
 )
 from coursekit.mark import unread
 from coursekit.notebooks import mark_written
-from coursekit.report import feedback, row_of, write_reports
+from coursekit.report import feedback, row_of, tidy, write_reports
 from coursekit.submissions import Submission, notebook_of, read_notebook
 from coursekit.tables import TableError, read_table, write_table
 
@@ -279,6 +279,30 @@ def test_points_saved_while_a_class_is_graded_are_kept(base, monkeypatch):
     assert grade(base) == 0
     assert row(base, "ada")["total"] == "10.5"
     assert row(base, "ada", "manual.csv")["points"] == "1.5"
+
+
+def test_who_has_gone_leaves_no_result_and_no_page(base):
+    out, cy = base / "out", "c.y"
+    hand_in(base, cy, "old")
+    hand_in(base, "O'Neil & <Söhne>", "old")
+    (base / "class/dup").mkdir()
+    shutil.copy(base / "class/ada/example.ipynb", base / "class/dup.ipynb")
+    assert grade(base) == PROBLEMS
+    assert (out / "feedback/dup.html").exists()
+    (out / "json/notes.json").write_text('{"mine": 1}')
+    (out / "json/list.json").write_text("[]")
+    (out / "json/ben.txt").write_text("mine")
+    (out / "feedback/letter.html").write_text("<title>A letter</title>")
+    for name in (cy, "ben", "dup", "O'Neil & <Söhne>"):
+        shutil.rmtree(base / "class" / name)
+    (base / "class/dup.ipynb").unlink()
+    assert grade(base) == 0
+    left = {path.name for path in out.glob("*/*")}
+    mine = {"notes.json", "list.json", "ben.txt", "letter.html"}
+    assert left == {"ada.json", "ada.html", *mine}
+    assert [path.name for path in (out / "feedback").glob("a*")] == ["ada.html"]
+    tidy(out, [])
+    assert {path.name for path in out.glob("*/*")} == mine
 
 
 def test_students_are_told_what_concerns_them(tmp_path):

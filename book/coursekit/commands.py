@@ -49,7 +49,7 @@ def run_grade(options) -> int:
     from coursekit.assignment import load
     from coursekit.grade import SECRET, Options, grade, read_secret
     from coursekit.manual import merged, read_tables, write_manual
-    from coursekit.report import write_reports
+    from coursekit.report import tidy, write_reports
     from coursekit.sandbox import MEANING, UNSAFE
     from coursekit.submissions import collect
     from coursekit.tables import read_roster
@@ -78,6 +78,7 @@ def run_grade(options) -> int:
     given = merged(tables, results)
     if assignment.written:
         write_manual(kept, results, given, assignment)
+    tidy(options.out, students)
     rows = write_reports(options.out, results, assignment, given, roster)
     for row in rows:
         if row["status"] != "ok":

@@ -1,8 +1,13 @@
 """What comes out of grading: the table, a page for each student, an overview."""
 
+import html
+import json
+import re
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -22,6 +27,7 @@ PAGES = Environment(
 )
 PAGES.filters["number"] = lambda x: "–" if x is None else f"{x:g}"
 BINS = 10
+TITLE = re.compile("<title>(.*)</title>")
 UNMARKED = "written answers are not marked yet"  # to students
 WAITING = "written answers wait for points in manual.csv"
 CHANGED = "the answer has changed since it was marked"
@@ -179,3 +185,24 @@ def write_reports(
         write(out / "feedback" / f"{file_name(result['student'])}.html", page)
     write(out / "overview.html", overview(rows, results, assignment))
     return rows
+
+
+def tidy(out: Path, students: Iterable[str]) -> None:
+    """Delete results and pages of students who are not there any more, nothing else."""
+    names = {file_name(student) for student in students}
+    for path in [*out.glob("json/*.json"), *out.glob("feedback/*.html")]:
+        if path.stem not in names and ours(path):
+            path.unlink()
+
+
+def ours(path: Path) -> bool:
+    """Whether a file is a result, or a page, of the student whose name it has."""
+    student = unquote(path.stem)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return json.loads(text)["student"] == student
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    title = TITLE.search(text)
+    return title is not None and html.unescape(title[1]).endswith(f": {student}")
