@@ -144,7 +144,7 @@ def run_export(options) -> int:
 
     grades = options.results / "grades.csv"
     if options.system == "gradescope":
-        away = gradescope_all(options.results, options.out)
+        away = gradescope_all(options.results, options.out, options.points)
     elif options.course is None:
         raise TableError(f"--course: the table that {options.system} has given out")
     else:
