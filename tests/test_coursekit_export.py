@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from coursekit.__main__ import MISUSED, main
 from coursekit.export import canvas, gradescope_all, moodle, points_of
 from coursekit.tables import TableError, read_table
 
@@ -112,16 +113,64 @@ def test_totals_that_wait_are_not_exported_as_nothing(grades):
     assert points_of(grades, "auto") == ({"ada": 9}, 12)
 
 
-def test_gradescope_gets_scores_and_messages_of_tests(grades, tmp_path):
-    verdict = {"title": "It doubles.", "question": "q1", "points": 0.0, "max": 2.0,
-               "kind": "failed", "message": "no"}  # fmt: skip
-    for student in ("ada", "bo"):
-        path = tmp_path / "json" / f"{student}.json"
+VERDICT = {"title": "It doubles.", "question": "q1", "points": 0.0, "max": 2.0,
+           "kind": "failed", "message": "no"}  # fmt: skip
+
+
+def with_results(folder, *students):
+    for student in students:
+        path = folder / "json" / f"{student}.json"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"seconds": 2.0, "verdicts": [verdict]}))
+        made = {"reason": "odd", "seconds": 2.0, "verdicts": [VERDICT]}
+        path.write_text(json.dumps(made))
+
+
+def scores(out):
+    made = {p.parent.name: json.loads(p.read_text()) for p in out.glob("*/*.json")}
+    return {student: result["score"] for student, result in made.items()}
+
+
+def test_gradescope_gets_scores_and_messages_of_tests(grades, tmp_path):
+    with_results(tmp_path, "ada", "bo")
     assert gradescope_all(tmp_path, tmp_path / "out") == ["cy"]
     made = json.loads((tmp_path / "out/ada/results.json").read_text())
-    assert made["score"] == 10.5
+    assert (made["score"], made["output"]) == (10.5, "odd")
     (test,) = made["tests"]
     assert (test["score"], test["max_score"], test["status"]) == (0, 2, "failed")
     assert (test["name"], test["output"]) == ("It doubles.", "no")
+
+
+def test_gradescope_mixes_no_totals_with_points_from_tests(grades, tmp_path, capsys):
+    grades.write_text(GRADES.replace("bo,0,0,0,0", "bo,0,,3,"))
+    with_results(tmp_path, "ada", "bo")
+    out = tmp_path / "out"
+    call = ["export", "gradescope", str(tmp_path), "--out", str(out)]
+    assert main([*call, "--points", "auto"]) == 0
+    assert scores(out) == {"ada": 9, "bo": 3}
+    bo = json.loads((out / "bo/results.json").read_text())
+    assert bo["output"] == "odd; written answers are not marked yet"
+    assert "without a grade: cy" in capsys.readouterr().out
+    assert main(call) == 0
+    assert scores(out) == {"ada": 10.5}  # nothing is left of what bo had
+    assert "without a grade: bo, cy" in capsys.readouterr().out
+
+
+def test_gradescope_waits_for_totals_as_the_others_do(grades, tmp_path, capsys):
+    grades.write_text("student,auto,total,max,reason\nada,9,,12,\n")
+    call = ["export", "gradescope", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(call) == MISUSED
+    assert "fill manual.csv and grade again" in capsys.readouterr().err
+    grades.write_text(GRADES)
+    assert main(call) == MISUSED
+    assert "no result of ada" in capsys.readouterr().err
+
+
+def test_tables_with_semicolons_and_decimal_commas_are_exported(grades, tmp_path):
+    grades.write_text(GRADES.replace(",", ";").replace(".", ","))
+    assert points_of(grades) == ({"ada": 10.5, "bo": 0}, 12)
+    out = tmp_path / "out.csv"
+    canvas(grades, course(tmp_path, CANVAS.replace(",", ";")), out, "Experts (42)")
+    assert out.read_text().splitlines()[1:3] == [
+        "    Points Possible,,,,,12",
+        "Lovelace; Ada,101,A1,ada,Monday,10.5",
+    ]

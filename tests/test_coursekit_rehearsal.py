@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from coursekit import __main__ as command
-from coursekit.assignment import load
+from coursekit.assignment import AssignmentError, load
 from coursekit.commands import PROBLEMS
 from coursekit.grade import Options, grade
 from coursekit.prove import SHORT
 from coursekit.rehearsal import differences, rehearse
 from coursekit.report import write_reports
 from coursekit.submissions import collect
-from coursekit.tables import read_roster, read_table, write_table
+from coursekit.tables import TableError, read_roster, read_table, write_table
 
 EXAMPLE = load(Path(__file__).parent / "assignments" / "example")
 
@@ -65,3 +65,27 @@ def test_other_grades_than_those_due_are_named(tmp_path, capsys):
 def test_a_class_too_small_for_the_bad_ones_is_refused(tmp_path):
     with pytest.raises(ValueError, match="24 at least"):
         rehearse(EXAMPLE, tmp_path, 23)
+
+
+def test_grades_of_another_assignment_are_not_compared(tmp_path, capsys):
+    expected, grades = tmp_path / "expected.csv", tmp_path / "grades.csv"
+    write_table(expected, ["student", "q4", "status"], [{"student": "a"}])
+    write_table(grades, ["student", "q1", "status", "reason"], [{"student": "a"}])
+    with pytest.raises(TableError, match=r"grades.csv lacks the columns \['q4'\]"):
+        differences(expected, grades)
+    call = ["rehearse", str(EXAMPLE.folder), str(tmp_path), "--compare", str(tmp_path)]
+    assert command.main(call) == command.MISUSED
+    assert str(expected) in capsys.readouterr().err
+
+
+def test_a_folder_with_another_class_is_refused(tmp_path):
+    rehearse(EXAMPLE, tmp_path)
+    rehearse(EXAMPLE, tmp_path)  # again after a change
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(AssignmentError, match=r"stranger/example.ipynb, .* another's"):
+        rehearse(replace(EXAMPLE, name="another"), tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "real/class/ada").mkdir(parents=True)
+    with pytest.raises(AssignmentError, match=r"a folder class/, .* choose another"):
+        rehearse(EXAMPLE, tmp_path / "real")
+    assert [path.name for path in (tmp_path / "real").rglob("*")] == ["class", "ada"]

@@ -76,7 +76,13 @@ def parser() -> argparse.ArgumentParser:
         help="plain, canvas, moodle or a pattern with (?P<student>...)",
     )
     sub.add_argument("--roster", type=Path, help="CSV file with the ids of the class")
-    sub.add_argument("--manual", type=Path, help="points for written answers")
+    sub.add_argument(
+        "--manual",
+        type=Path,
+        action="append",
+        default=[],
+        help="points for written answers; may be given several times",
+    )
     sub.add_argument("--overlay", type=Path, help="folder with private tests")
     sub.add_argument(
         "--secret-file", type=Path, help="seeds come from it (or from COURSE_SECRET)"

@@ -48,8 +48,8 @@ def run_grade(options) -> int:
     """Grade a class and write all reports."""
     from coursekit.assignment import load
     from coursekit.grade import SECRET, Options, grade, read_secret
-    from coursekit.manual import merged, write_manual
-    from coursekit.report import write_reports
+    from coursekit.manual import merged, read_tables, write_manual
+    from coursekit.report import tidy, write_reports
     from coursekit.sandbox import MEANING, UNSAFE
     from coursekit.submissions import collect
     from coursekit.tables import read_roster
@@ -63,6 +63,9 @@ def run_grade(options) -> int:
     if options.unsafe:
         print(f"UNSAFE, {MEANING[UNSAFE]}")
     submissions = collect(options.folder, options.names, roster)
+    students = [submission.student for submission in submissions]
+    kept = options.out / "manual.csv"
+    read_tables(kept, options.manual, assignment, students)  # its faults come early
     chosen = Options(
         jobs=max(1, options.jobs),
         secret=secret,
@@ -71,10 +74,11 @@ def run_grade(options) -> int:
         quiet=options.quiet,
     )
     results = grade(assignment, submissions, options.out, chosen)
-    tables = [options.out / "manual.csv", *([options.manual] if options.manual else [])]
-    given = merged(results, assignment, tables)
+    tables = read_tables(kept, options.manual, assignment, students)
+    given = merged(tables, results)
     if assignment.written:
-        write_manual(options.out / "manual.csv", results, given, assignment)
+        write_manual(kept, results, given, assignment)
+    tidy(options.out, students)
     rows = write_reports(options.out, results, assignment, given, roster)
     for row in rows:
         if row["status"] != "ok":
@@ -140,7 +144,7 @@ def run_export(options) -> int:
 
     grades = options.results / "grades.csv"
     if options.system == "gradescope":
-        away = gradescope_all(options.results, options.out)
+        away = gradescope_all(options.results, options.out, options.points)
     elif options.course is None:
         raise TableError(f"--course: the table that {options.system} has given out")
     else:

@@ -6,13 +6,15 @@ students of theirs without a grade are listed and their cells left empty.
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from coursekit.files import write
 from coursekit.grade import file_name
-from coursekit.tables import TableError, ids, read_table, text_of
+from coursekit.report import UNMARKED
+from coursekit.tables import TableError, ids, number, read_table, text_of
 
 CANVAS_IDENTITY = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
 
@@ -28,14 +30,18 @@ def points_of(grades: Path, column: str = "total") -> tuple[dict[str, float], fl
     if column not in names or "student" not in names:
         raise TableError(f"{grades.name} has no column {column!r}")
     ids(rows, "student", grades.name)
-    most = {float(row["max"]) for row in rows}
+    most = [number(row["max"], math.inf, f"{grades.name}, max") for row in rows]
     if column == "total" and not any(row["total"] for row in rows):
         raise TableError(
             f"{grades.name}: no total yet, written answers wait for their points; "
             "fill manual.csv and grade again, or export --points auto"
         )
-    points = {r["student"].strip(): float(r[column]) for r in rows if r[column].strip()}
-    return points, max(most, default=0.0)
+    points = {}
+    for row in rows:
+        student = row["student"].strip()
+        value = number(row[column], math.inf, f"{grades.name}, {student}, {column}")
+        points |= {} if value is None else {student: value}
+    return points, max((m for m in most if m is not None), default=0.0)
 
 
 def _column(names: list[str], wanted: str, file: str) -> str:
@@ -93,11 +99,11 @@ def canvas(
         raise TableError(f"{course.name} lacks the columns {sorted(missing)}")
     heads = [r for r in rows if r["Student"].strip().startswith("Points Possible")]
     for row in heads:
-        possible = row[target].strip()
-        if column == "total" and possible and float(possible) != most:
+        possible = number(row[target], math.inf, f"{course.name}, points possible")
+        if column == "total" and possible is not None and possible != most:
             raise TableError(
-                f"{target} has {possible} points in Canvas, {most:g} here: change the "
-                "assignment's points in Canvas and export again"
+                f"{target} has {possible:g} points in Canvas, {most:g} here: change "
+                "the assignment's points in Canvas and export again"
             )
     people = [row for row in rows if row not in heads]
     away = _filled(people, points, match, target, course.name)
@@ -140,13 +146,11 @@ def moodle(
     return away
 
 
-def gradescope(result: dict[str, Any], row: dict[str, str]) -> dict[str, Any]:
-    """The content of Gradescope's `results.json` for one graded student.
-
-    Raises TableError for a student who has no points.
-    """
-    if not row["auto"]:
-        raise TableError(f"{row['student']} has no points: {row['reason']}")
+def gradescope(
+    result: dict[str, Any], score: float, marked: bool = True
+) -> dict[str, Any]:
+    """The content of Gradescope's `results.json` for one graded student."""
+    notes = [result["reason"], "" if marked else UNMARKED]
     tests = [
         {
             "name": verdict["title"],
@@ -161,8 +165,8 @@ def gradescope(result: dict[str, Any], row: dict[str, str]) -> dict[str, Any]:
         for verdict in result["verdicts"]
     ]
     return {
-        "score": float(row["total"] or row["auto"]),
-        "output": row["reason"],
+        "score": score,
+        "output": "; ".join(note for note in notes if note),
         "output_format": "text",
         "visibility": "visible",
         "execution_time": result["seconds"],
@@ -170,16 +174,33 @@ def gradescope(result: dict[str, Any], row: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def gradescope_all(results: Path, out: Path) -> list[str]:
-    """Write `STUDENT/results.json` for a graded class; returns who has no points."""
-    _, rows = read_table(results / "grades.csv")
+def gradescope_all(results: Path, out: Path, column: str = "total") -> list[str]:
+    """Write `STUDENT/results.json` for a graded class; returns who has no points.
+
+    What an earlier export has left for these is deleted.
+
+    Raises TableError for points that are not there, and for a result that is missing.
+    """
+    grades = results / "grades.csv"
+    points, _ = points_of(grades, column)
     away = []
-    for row in rows:
-        student = row["student"]
-        path = results / "json" / f"{file_name(student)}.json"
-        if not row["auto"]:
+    for row in read_table(grades)[1]:
+        student = row["student"].strip()
+        target = out / file_name(student) / "results.json"
+        if student not in points:
             away.append(student)
+            target.unlink(missing_ok=True)
             continue
-        made = gradescope(json.loads(path.read_text(encoding="utf-8")), row)
-        write(out / file_name(student) / "results.json", json.dumps(made, indent=1))
+        result = _result(results, student)
+        marked = bool(row.get("total", "").strip())
+        made = gradescope(result, points[student], marked)
+        write(target, json.dumps(made, indent=1))
     return away
+
+
+def _result(results: Path, student: str) -> dict[str, Any]:
+    path = results / "json" / f"{file_name(student)}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"no result of {student} in json/: grade again") from error

@@ -1,10 +1,17 @@
 """Points that people give: `manual.csv` goes out with the answers and comes back.
 
 The table lies beside the grades. Grading again keeps every point in it, also for
-answers that have changed since; those are reported.
+answers that have changed since, and for students who have no answer to be read now.
+
+`version` is a short name of the answer in a row. Where points were given for another
+one, `marked` says so, such as "1.5 for v3fa9c2d1": other points, or an empty `marked`,
+mean that the answer in the row has been marked.
 """
 
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +19,36 @@ from coursekit.assignment import Assignment
 from coursekit.tables import TableError, number, read_table, write_table
 
 COLUMNS = ["student", "question", "max", "points", "comment", "answer"]
+COLUMNS += ["version", "marked"]
+VERSION = re.compile("v[0-9a-f]{8}")
+MARKED = re.compile(f"(?P<points>[0-9.]+) for (?P<version>{VERSION.pattern})")
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a person has entered for one answer, and the answer that they have read."""
+    """What a person has entered for one answer, and the answer that they have read.
 
-    points: float | None
-    comment: str
-    answer: str
+    `version` is that of the answer, `marked` that of the one which the points are for;
+    empty where nobody knows.
+    """
+
+    points: float | None = None
+    comment: str = ""
+    answer: str = ""
+    version: str = ""
+    marked: str = ""
 
 
-def read_manual(path: Path, assignment: Assignment) -> dict[tuple[str, str], Given]:
+Table = dict[tuple[str, str], Given]
+
+
+def version_of(answer: str) -> str:
+    """A short name of an answer, the same however its white space is; no number."""
+    text = " ".join(answer.split()).encode("utf-8", "replace")
+    return "v" + hashlib.sha256(text).hexdigest()[:8]
+
+
+def read_manual(path: Path, assignment: Assignment) -> Table:
     """What has been entered, by student and question.
 
     Raises TableError for columns that are missing, for an unknown question, a number
@@ -32,7 +57,7 @@ def read_manual(path: Path, assignment: Assignment) -> dict[tuple[str, str], Giv
     names, rows = read_table(path)
     if missing := {"student", "question", "points"} - set(names):
         raise TableError(f"{path.name} lacks the columns {sorted(missing)}")
-    found: dict[tuple[str, str], Given] = {}
+    found: Table = {}
     for line, row in enumerate(rows, 2):
         student, question = row["student"].strip(), row["question"].strip()
         where = f"{path.name}, row {line} ({student}, {question})"
@@ -43,52 +68,107 @@ def read_manual(path: Path, assignment: Assignment) -> dict[tuple[str, str], Giv
             raise TableError(f"{where}: the same answer is there twice")
         points = number(row["points"], assignment.written[question], where)
         comment, answer = row.get("comment", ""), row.get("answer", "")
-        found[student, question] = Given(points, comment, answer)
+        version = row.get("version", "").strip()
+        if not VERSION.fullmatch(version):
+            version = version_of(answer) if answer else ""
+        marked = _marked(row.get("marked", ""), points) or version
+        found[student, question] = Given(points, comment, answer, version, marked)
     return found
 
 
-def merged(
-    results: list[dict[str, Any]],
-    assignment: Assignment,
-    paths: list[Path],
-) -> dict[tuple[str, str], Given]:
-    """All that has been entered, a later table before an earlier one.
+def _marked(cell: str, points: float | None) -> str:
+    """The version that the points in a row are for, if it is not the row's own."""
+    match = MARKED.fullmatch(cell.strip())
+    if not match or points is None or match["points"] != f"{points:.10g}":
+        return ""
+    return match["version"]
 
-    Raises TableError for points of a student who has handed in nothing.
+
+def read_tables(
+    kept: Path, brought: Iterable[Path], assignment: Assignment, students: Iterable[str]
+) -> list[Table]:
+    """What has been entered in the table beside the grades, and in those brought to it.
+
+    Raises TableError for a table that cannot be read, and for points of a student who
+    has handed in nothing.
     """
-    given: dict[tuple[str, str], Given] = {}
-    for path in paths:
-        if path.exists():
-            new = read_manual(path, assignment)
-            given |= {k: g for k, g in new.items() if g.points is not None or g.comment}
-    known = {result["student"] for result in results}
-    if strange := sorted({student for student, _ in given} - known):
-        raise TableError(f"points by hand for {', '.join(strange)}: nothing handed in")
+    tables, known = [], set(students)
+    for path in [*([kept] if kept.exists() else []), *brought]:
+        read = read_manual(path, assignment)
+        entered = {k: g for k, g in read.items() if g.points is not None or g.comment}
+        if strange := sorted({student for student, _ in entered} - known):
+            raise TableError(
+                f"points by hand for {', '.join(strange)}: nothing handed in; put back "
+                f"what they handed in, or delete their rows in {path.name}"
+            )
+        tables.append(entered)
+    return tables
+
+
+def merged(tables: Iterable[Table], results: list[dict[str, Any]]) -> Table:
+    """All that has been entered; a later table wins where it has points.
+
+    Points for an answer as it is now win over points for what it was before.
+    """
+    now = {
+        (result["student"], question): version_of(answer)
+        for result in results
+        for question, answer in result["written"].items()
+    }
+    given: Table = {}
+    for table in tables:
+        for key, new in table.items():
+            old = given.get(key)
+            given[key] = _later(old, new, now.get(key, "")) if old else new
     return given
 
 
+def _later(old: Given, new: Given, now: str) -> Given:
+    """Two entries for one answer, whose version is `now`, made one."""
+    comment = new.comment or old.comment
+    outdated = now and new.marked not in ("", now) and old.marked in ("", now)
+    keeps = new.points is None or (outdated and old.points is not None)
+    return replace(old if keeps else new, comment=comment)
+
+
 def write_manual(
-    path: Path,
-    results: list[dict[str, Any]],
-    given: dict[tuple[str, str], Given],
-    assignment: Assignment,
+    path: Path, results: list[dict[str, Any]], given: Table, assignment: Assignment
 ) -> None:
-    """Write the table for marking, with what has been entered so far."""
+    """Write the table for marking, with what has been entered so far.
+
+    Who cannot be graded now has a row where something was entered, with the answer of
+    that time.
+    """
     rows = []
     for result in results:
-        if result["status"] not in ("ok", "look"):
-            continue
-        for question, most in assignment.written.items():
-            student = result["student"]
-            entry = given.get((student, question), Given(None, "", ""))
-            answer = result["written"].get(question, "")
-            values = (student, question, most, entry.points, entry.comment, answer)
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
-    write_table(path, COLUMNS, rows)
+        graded = result["status"] in ("ok", "look")
+        for question in assignment.written:
+            key = (result["student"], question)
+            entry = given.get(key, Given())
+            if graded:
+                answer = result["written"].get(question, "")
+                entry = replace(entry, answer=answer, version=version_of(answer))
+            if graded or key in given:
+                rows.append(_row(*key, assignment.written[question], entry))
+    write_table(path, COLUMNS, rows, mark=True)
+
+
+def _row(student: str, question: str, most: float, entry: Given) -> dict[str, Any]:
+    other = entry.points is not None and entry.marked not in ("", entry.version)
+    return {
+        "student": student,
+        "question": question,
+        "max": most,
+        "points": entry.points,
+        "comment": entry.comment,
+        "answer": entry.answer,
+        "version": entry.version,
+        "marked": f"{entry.points:.10g} for {entry.marked}" if other else "",
+    }
 
 
 def changed_since(entry: Given, answer: str) -> bool:
     """Whether an answer is another than the one that was marked."""
-    if entry.points is None or not entry.answer:
+    if entry.points is None:
         return False
-    return " ".join(entry.answer.split()) != " ".join(answer.split())
+    return entry.marked not in ("", version_of(answer))

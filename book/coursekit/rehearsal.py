@@ -22,7 +22,7 @@ from coursekit.files import write
 from coursekit.hostile import Hostile, hostile
 from coursekit.mutants import Variant, mutants, reference
 from coursekit.notebooks import instructor, starter, tags
-from coursekit.tables import read_table, text_of
+from coursekit.tables import TableError, read_table, text_of
 
 SECRET = "proof"  # of proofs too: with it mutants fail just what they list
 BAD = (
@@ -51,11 +51,17 @@ NOWHERE = 9  # a port on which nobody listens
 def rehearse(assignment: Assignment, folder: Path, students: int = 40) -> list[dict]:
     """Write the class of an assignment; returns the rows that it has to get.
 
-    Raises AssignmentError for a class too small for the bad submissions.
+    Raises AssignmentError for a class too small for the bad submissions, and for a
+    folder that holds another class.
     """
     least = len(BAD) + BLANKS + MISSING + 3
     if students < least:
         raise AssignmentError(f"a class of {students} is too small: {least} at least")
+    if strange := _others(folder / "class", f"{assignment.name}.ipynb"):
+        raise AssignmentError(
+            f"{folder} has {strange}, which is not of {assignment.name}'s rehearsal: "
+            "choose another folder"
+        )
     names = [f"s{number:02d}" for number in range(1, students + 1)]
     by_name = {one.name: one for one in hostile(assignment, NOWHERE)}
     right = reference(assignment)
@@ -100,6 +106,15 @@ def status_of(assignment: Assignment, files: Collection[str]) -> str:
     return "ok" if set(assignment.files) <= set(files) else "look"
 
 
+def _others(class_: Path, book: str) -> str:
+    """What shows that a class is not a rehearsal with this notebook; empty if none."""
+    if not class_.is_dir() or not any(class_.iterdir()):
+        return ""
+    found = sorted(path.name for path in (class_ / STRANGER).glob("*.ipynb"))
+    others = [f"class/{STRANGER}/{name}" for name in found if name != book]
+    return "" if found == [book] else ", ".join(others) or "a folder class/"
+
+
 def points(
     assignment: Assignment,
     fails: frozenset[str] = frozenset(),
@@ -131,9 +146,17 @@ def _notebook(assignment: Assignment, variant: Variant) -> bytes:
 
 
 def differences(expected: Path, grades: Path) -> list[str]:
-    """Where a table of grades is another than the one due; empty if nowhere."""
+    """Where a table of grades is another than the one due; empty if nowhere.
+
+    Raises TableError for columns that the grades lack.
+    """
     columns, due = read_table(expected)
-    _, rows = read_table(grades)
+    names, rows = read_table(grades)
+    if missing := [n for n in [*columns, "reason"] if n not in names]:
+        raise TableError(
+            f"{grades} lacks the columns {missing} of {expected}: they belong to "
+            "different assignments, so name the folders of the same one"
+        )
     got = {row["student"]: row for row in rows}
     strange = set(got) - {row["student"] for row in due}
     found = [f"{student}: a row too many" for student in sorted(strange)]

@@ -1,15 +1,20 @@
 """What comes out of grading: the table, a page for each student, an overview."""
 
+import html
+import json
+import re
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from coursekit.assignment import Assignment
 from coursekit.files import write
 from coursekit.grade import file_name
-from coursekit.manual import Given, changed_since
+from coursekit.manual import Given, Table, changed_since
 from coursekit.sandbox import MEANING
 from coursekit.tables import write_table
 
@@ -22,7 +27,11 @@ PAGES = Environment(
 )
 PAGES.filters["number"] = lambda x: "–" if x is None else f"{x:g}"
 BINS = 10
-By_hand = dict[tuple[str, str], Given]
+TITLE = re.compile("<title>(.*)</title>")
+UNMARKED = "written answers are not marked yet"  # to students
+WAITING = "written answers wait for points in manual.csv"
+CHANGED = "the answer has changed since it was marked"
+CONFIRM = ": in manual.csv change the points, or empty the cell marked if they stay"
 
 
 def columns(assignment: Assignment) -> list[str]:
@@ -32,39 +41,57 @@ def columns(assignment: Assignment) -> list[str]:
 
 
 def row_of(
-    result: dict[str, Any], assignment: Assignment, given: By_hand
+    result: dict[str, Any], assignment: Assignment, given: Table
 ) -> dict[str, Any]:
     """A student's row; what is not known is None, which is not zero.
 
     `written` and `total` stay empty until every written answer has its points.
     """
-    student = result["student"]
     graded = result["status"] in ("ok", "look")
-    reasons = [result["reason"]] if result["reason"] else []
-    status = result["status"]
-    written = 0.0 if graded else None
-    for question in assignment.written if graded else ():
-        entry = given.get((student, question), Given(None, "", ""))
-        if entry.points is None:
-            written = None
-        elif written is not None:
-            written += entry.points
-        if changed_since(entry, result["written"].get(question, "")):
-            status = "look"
-            reasons.append(f"{question}: the answer has changed since it was marked")
+    points = [entry.points for entry in by_hand(result, assignment, given).values()]
+    known = [value for value in points if value is not None]
+    written = sum(known, 0.0) if graded and len(known) == len(points) else None
     auto = sum(result["questions"].values()) if graded else None
-    if graded and written is None:
-        reasons.append("written answers wait for points in manual.csv")
+    look = graded and changed(result, assignment, given)
     return {
-        "student": student,
+        "student": result["student"],
         **result["questions"],
         "written": written,
         "auto": auto,
         "total": None if written is None or auto is None else auto + written,
         "max": assignment.max,
-        "status": status,
-        "reason": "; ".join(reasons),
+        "status": "look" if look else result["status"],
+        "reason": remarks(result, assignment, given),
     }
+
+
+def by_hand(
+    result: dict[str, Any], assignment: Assignment, given: Table
+) -> dict[str, Given]:
+    """What has been entered for a student, by written question."""
+    student = result["student"]
+    return {q: given.get((student, q), Given()) for q in assignment.written}
+
+
+def changed(result: dict[str, Any], assignment: Assignment, given: Table) -> list[str]:
+    """The questions whose points are for an answer that was there before."""
+    entries = by_hand(result, assignment, given).items()
+    answers = result["written"]
+    return [q for q, entry in entries if changed_since(entry, answers.get(q, ""))]
+
+
+def remarks(
+    result: dict[str, Any], assignment: Assignment, given: Table, student: bool = False
+) -> str:
+    """What is to be said of a result, to the instructor or to the student."""
+    found = [result["reason"]] if result["reason"] else []
+    if result["status"] in ("ok", "look"):
+        then = CHANGED if student else CHANGED + CONFIRM
+        found += [f"{q}: {then}" for q in changed(result, assignment, given)]
+        entries = by_hand(result, assignment, given).values()
+        if any(entry.points is None for entry in entries):
+            found.append(UNMARKED if student else WAITING)
+    return "; ".join(found)
 
 
 def absent(student: str, assignment: Assignment) -> dict[str, Any]:
@@ -77,7 +104,7 @@ def absent(student: str, assignment: Assignment) -> dict[str, Any]:
 def table(
     results: list[dict[str, Any]],
     assignment: Assignment,
-    given: By_hand,
+    given: Table,
     roster: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """All rows: who has handed in, by name, then who has not."""
@@ -89,18 +116,14 @@ def table(
 
 
 def feedback(
-    result: dict[str, Any], row: dict[str, Any], assignment: Assignment, given
-):
+    result: dict[str, Any], row: dict[str, Any], assignment: Assignment, given: Table
+) -> str:
     """A student's page: points and messages, no source of a test."""
-    by_hand = {
-        question: given.get((result["student"], question), Given(None, "", ""))
-        for question in assignment.written
-    }
     return PAGES.get_template("feedback.html").render(
         assignment=assignment,
         result=result,
-        row=row,
-        by_hand=by_hand,
+        row={**row, "reason": remarks(result, assignment, given, student=True)},
+        by_hand=by_hand(result, assignment, given),
         isolation=MEANING[result.get("isolation", "bwrap")],
     )
 
@@ -150,7 +173,7 @@ def write_reports(
     out: Path,
     results: list[dict[str, Any]],
     assignment: Assignment,
-    given: By_hand,
+    given: Table,
     roster: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Write `grades.csv`, `overview.html` and `feedback/`; returns the table's rows."""
@@ -162,3 +185,24 @@ def write_reports(
         write(out / "feedback" / f"{file_name(result['student'])}.html", page)
     write(out / "overview.html", overview(rows, results, assignment))
     return rows
+
+
+def tidy(out: Path, students: Iterable[str]) -> None:
+    """Delete results and pages of students who are not there any more, nothing else."""
+    names = {file_name(student) for student in students}
+    for path in [*out.glob("json/*.json"), *out.glob("feedback/*.html")]:
+        if path.stem not in names and ours(path):
+            path.unlink()
+
+
+def ours(path: Path) -> bool:
+    """Whether a file is a result, or a page, of the student whose name it has."""
+    student = unquote(path.stem)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return json.loads(text)["student"] == student
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    title = TITLE.search(text)
+    return title is not None and html.unescape(title[1]).endswith(f": {student}")

@@ -9,6 +9,8 @@ from typing import Any
 from coursekit.files import write
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+MARK = "\ufeff"
+csv.field_size_limit(2**24)  # characters of a cell; a notebook is at most 10 MiB
 
 
 class TableError(ValueError):
@@ -16,15 +18,23 @@ class TableError(ValueError):
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Column names and rows of a CSV file, in UTF-8, with or without its mark.
+    """Column names and rows of a CSV file in UTF-8, with commas or with semicolons.
 
-    Raises TableError for a file that is missing, empty or not UTF-8.
+    Raises TableError for a file that is missing, empty, damaged or not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise TableError(f"{path.name} cannot be read: {error}") from error
-    rows = list(csv.reader(io.StringIO(text, newline="")))
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"{path.name} is not in UTF-8: open it in the spreadsheet and save it as "
+            "CSV UTF-8, which is a file type or a character set there"
+        ) from error
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=between(text)))
+    except csv.Error as error:
+        raise TableError(f"{path.name} is damaged: {error}; save it again") from error
     if not rows:
         raise TableError(f"{path.name} is empty")
     names = [name.strip() for name in rows[0]]
@@ -37,18 +47,28 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     ]
 
 
+def between(text: str) -> str:
+    """What stands between the cells of a table: what makes more columns of its head."""
+
+    def width(mark: str) -> int:
+        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), ()))
+
+    return ";" if width(";") > width(",") else ","
+
+
 def tame(value: Any) -> str:
     """A cell's text; a spreadsheet is kept from taking it for a formula."""
     if value is None:
         return ""
     if isinstance(value, int | float):
         return f"{value:.10g}"
-    return f"'{value}" if value.startswith(FORMULA) else value
+    return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
 
 
 def wild(text: str) -> str:
     """A cell's text as it was before `tame`."""
-    return text[1:] if text[:1] == "'" and text[1:].startswith(FORMULA) else text
+    tamed = text[:1] == "'" and text.lstrip("'").startswith(FORMULA)
+    return text[1:] if tamed else text
 
 
 def text_of(
@@ -63,9 +83,11 @@ def text_of(
     return buffer.getvalue()
 
 
-def write_table(path: Path, names: list[str], rows: Iterable[Mapping]) -> None:
-    """Write a CSV file in one step."""
-    write(path, text_of(names, rows))
+def write_table(
+    path: Path, names: list[str], rows: Iterable[Mapping], mark: bool = False
+) -> None:
+    """Write a CSV file in one step; by a `mark` spreadsheets know that it is UTF-8."""
+    write(path, (MARK if mark else "") + text_of(names, rows))
 
 
 def number(text: str, most: float, where: str) -> float | None:
