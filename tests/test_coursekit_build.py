@@ -10,6 +10,7 @@ import pytest
 
 from coursekit.assignment import AssignmentError, load
 from coursekit.build import release, solved, stale, unzipped, zipped
+from coursekit.hostile import hostile
 from coursekit.notebooks import EXPERIMENT, instructor, solve, starter, stub
 
 EXAMPLE = Path(__file__).parent / "assignments" / "example"
@@ -161,6 +162,7 @@ def test_a_release_with_a_marker_or_the_model_answer_is_refused(copy):
         ("q3: 2}", "q3: 2, q7: 1}", "q7"),
         ("name: example\n", "name: another\n", "calls it 'another'"),
         ("  title: ", "  titel: ", "unknown keys"),
+        ("  files: [", "  needs: {q2: [q9]}\n  files: [", r"needs names \['q9'\]"),
         (
             "what the layer computes.",
             "it.\n\n## Next\n\nWhy?",
@@ -210,3 +212,13 @@ def test_an_overlay_adds_tests_and_changes_points(tmp_path):
     assignment = load(EXAMPLE, tmp_path)
     assert "test_q1_private" in {test.name for test in assignment.tests}
     assert assignment.max_auto == 11
+
+
+def test_what_needs_a_question_is_lost_with_it(copy):
+    needs = "  needs: {q2: [q1]}\n  files: ["
+    assignment = changed(copy, "example.md", "  files: [", needs)
+    assert assignment.lost_with("q1") == {"q1", "q2"}
+    assert assignment.lost_with("q2") == {"q2"}
+    lost = {one.name: one.lost for one in hostile(assignment, port=9)}
+    assert lost["inside exits"] == {"q1", "q2"}
+    assert lost["inside prints 40 MB"] == frozenset()

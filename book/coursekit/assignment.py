@@ -28,6 +28,7 @@ from coursekit.suite import Test, find_tests, silent_asserts
 
 ASSIGNMENTS = Path(__file__).parent.parent / "assignments"
 KEYS = {"name", "title", "questions", "written", "files", "limits", "requires", "r1"}
+KEYS |= {"needs"}
 UNITS = {"memory": 2**20, "file": 2**20, "disk": 2**20}  # given in MiB
 
 
@@ -41,6 +42,7 @@ class Assignment:
 
     `files` are what is handed in beside the notebook, `requires` further requirements
     of the starter; `r1` says whether the starter comes with the package of this name.
+    `needs` names the questions whose functions those of a later question call.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Assignment:
     limits: Limits = field(default_factory=Limits)
     requires: tuple[str, ...] = ()
     r1: bool = False
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def max_auto(self) -> float:
@@ -63,6 +66,11 @@ class Assignment:
     def max(self) -> float:
         """All points, those given by hand included."""
         return self.max_auto + sum(self.written.values())
+
+    def lost_with(self, question: str) -> frozenset[str]:
+        """A question, and those that cannot be answered without its functions."""
+        needing = {later for later, needed in self.needs.items() if question in needed}
+        return frozenset({question, *needing})
 
     def path(self, name: str) -> Path:
         """A file of the assignment, the overlay's if it has one."""
@@ -173,6 +181,11 @@ def load(folder: str | Path, overlay: Path | None = None) -> Assignment:
     if given["name"] != name:
         raise AssignmentError(f"{name}: the front matter calls it {given['name']!r}")
     questions = {q: float(p) for q, p in given["questions"].items()}
+    needs = {q: tuple(needed) for q, needed in given.get("needs", {}).items()}
+    if strange := {q for pair in needs.items() for q in (pair[0], *pair[1])} - set(
+        questions
+    ):
+        raise AssignmentError(f"{name}: needs names {sorted(strange)}, no questions")
     if overlay and (overlay / "points.toml").exists():
         changed = tomllib.loads((overlay / "points.toml").read_text(encoding="utf-8"))
         questions |= {q: float(p) for q, p in changed.items()}
@@ -187,4 +200,5 @@ def load(folder: str | Path, overlay: Path | None = None) -> Assignment:
         limits=_limits(given.get("limits", {}), name),
         requires=tuple(given.get("requires", ())),
         r1=bool(given.get("r1", False)),
+        needs=needs,
     )

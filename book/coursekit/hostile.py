@@ -176,7 +176,7 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
     by_file = {test.question for test in assignment.tests if not test.asks_student}
     reference = {p.name: p.read_bytes() for p in assignment.paths("reference")}
     every, nothing = frozenset(assignment.questions), frozenset()
-    only = frozenset({question})
+    only = assignment.lost_with(question)
     book = f"{assignment.name}.ipynb"
     found = []
 
