@@ -104,12 +104,13 @@ VARIANTS = {
     "cispo_low": Variant(loss=partial(cispo_loss, lowest=0.8)),
     "v32": Variant(_but(scale=False), masked_loss),
     "r1_clip": Variant(_but(clip=(10.0, 10.0))),
+    "r1_printed": Variant(_but(level="sequence", clip=(10.0, 10.0))),
     "wrong": Variant(reward=wrong_reward),
     "random": Variant(reward=RandomReward),
     "random_unclipped": Variant(_but(clip=WIDE), reward=RandomReward),
     "random_warm": Variant(reward=RandomReward, warm=0.7),
 }
-SLOWER = ("grpo", "dapo", "product", "gspo", "cispo", "r1_clip")
+SLOWER = ("grpo", "dapo", "product", "gspo", "cispo", "r1_clip", "r1_printed")
 VARIANTS |= {
     f"{name}_slow": VARIANTS[name]._replace(
         settings=replace(VARIANTS[name].settings, lr=1e-4)
