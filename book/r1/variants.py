@@ -75,7 +75,7 @@ def product_loss(
     clip: tuple[float, float] = (0.2, 0.2),
 ) -> Loss:
     r"""$-\frac1B \sum_i \frac{1}{|o_i|} \min(P_i A_i, \mathrm{clip}(P_i) A_i)$ with
-    $P_i = \prod_t \rho_{i,t}$: the product's clip with the weights of GRPO.
+    $P_i = \prod_t \rho_{i,t}$: the product with GRPO's $1 / |o_i|$.
 
     grpo_loss with level="sequence" has no $1 / |o_i|$ at a token: the mean over tokens
     has taken it out of a sum of $|o_i|$ equal numbers.
