@@ -93,11 +93,17 @@ def test_a_table_that_does_not_agree_is_refused(grades, tmp_path, old, new, word
     assert not (tmp_path / "o").exists()
 
 
-def test_another_maximum_in_moodle_is_refused(grades, tmp_path):
-    with pytest.raises(TableError, match=r"15.00 in Moodle, 12 here"):
-        moodle(
-            grades, course(tmp_path, MOODLE.replace("12,00", "15.00")), tmp_path / "o"
-        )
+@pytest.mark.parametrize(
+    ("most", "words"),
+    [
+        ("15.00", "15 in Moodle, 12 here"),
+        ("twelve", "Maximum Grade: 'twelve' is no number"),
+    ],
+)
+def test_another_maximum_in_moodle_is_refused(grades, tmp_path, most, words):
+    sheet = course(tmp_path, MOODLE.replace("12,00", most))
+    with pytest.raises(TableError, match=words):
+        moodle(grades, sheet, tmp_path / "o")
 
 
 def test_a_student_twice_in_our_table_is_refused(grades):

@@ -131,11 +131,12 @@ def moodle(
     if missing := {match, "Grade"} - set(names):
         raise TableError(f"{course.name} lacks the columns {sorted(missing)}")
     for row in rows:
-        possible = row.get("Maximum Grade", "").strip().replace(",", ".")
-        if column == "total" and possible and float(possible) != most:
+        where = f"{course.name}, Maximum Grade"
+        possible = number(row.get("Maximum Grade", ""), math.inf, where)
+        if column == "total" and possible is not None and possible != most:
             raise TableError(
-                f"the maximum grade is {possible} in Moodle, {most:g} here: change it "
-                "there and download the worksheet again"
+                f"the maximum grade is {possible:g} in Moodle, {most:g} here: change "
+                "it there and download the worksheet again"
             )
 
     def clean(text: str) -> str:
