@@ -92,7 +92,7 @@ def test_a_proof_is_of_what_was_there(copy, name, old, new):
 
 
 def test_a_proof_depends_on_what_is_imported_in_turn():
-    names = [path.stem for path in imported(["from r1 import moe\nimport torch"])]
+    names = [path.stem for path in imported(["from r1.model import moe\nimport torch"])]
     assert "moe" in names
     assert "config" in names
     assert "train" not in names

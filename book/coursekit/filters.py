@@ -3,8 +3,8 @@
 import platform
 from struct import pack
 
-from r1 import confine
-from r1.confine import (
+from r1.text import confine
+from r1.text.confine import (
     ALLOW,
     ANY_BIT,
     ARCHITECTURE,

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from coursekit.filters import kernel_rules, packed
 from coursekit.frames import IDLE, Broken, Reader, send
-from r1 import confine
+from r1.text import confine
 
 HERE = Path(__file__).parent
 INSIDE = ("__init__", "codec", "answers", "frames", "filters")
