@@ -31,6 +31,7 @@ from experiments.plan import (
     tasks_of,
 )
 from experiments.rl_command import load_training
+from r1.model.files import write_atomically
 from r1.recipe.curation import cold_start, other_data, reject, write_up
 from r1.recipe.preference import Preference, agreement, fit, pairs_of
 from r1.rl.environment import Environment
@@ -38,7 +39,6 @@ from r1.rl.grpo_loop import grpo
 from r1.rl.policy import new_policy
 from r1.text.readable import random_task
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
-from r1.train.files import write_atomically
 from r1.train.finetuning import Example, sft
 from r1.train.optimizer import rl_optimizer
 from r1.train.records import check_notes, read_rows, write_log
