@@ -37,7 +37,7 @@ BEGINNINGS = {
     "forced": ("terms", "least", "most"),
     "peers": ("size", "sampling"),
     "grpo": ("grouped", "ours_s"),
-    "hopper": ("kind", "size", "inner"),
+    "hopper": ("uniform", "size", "inner"),
     "hopper_speed": ("size", "bf16"),
 }
 # Losses are the steps of an experiment, unless its steps are those of rewards.
