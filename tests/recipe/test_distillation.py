@@ -11,13 +11,15 @@ from r1.recipe.distillation import (
     divergence,
     draw_traces,
     flops,
-    is_right,
     on_policy,
     right_reward,
-    said,
     step_tokens,
 )
-from r1.rl.rollout import Settings, logprobs, problems_of, roll_out
+from r1.text.answers import is_right, said
+from r1.rl.settings import Settings
+from r1.rl.policy import logprobs
+from r1.rl.environment import problems_of
+from r1.rl.rollout import roll_out
 from r1.text.problems import Problem, is_worked_out
 from r1.text.tokenizer import EOS, VOCAB_SIZE, encode
 from r1.train.checkpoint import save_checkpoint

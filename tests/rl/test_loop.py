@@ -12,20 +12,15 @@ from experiments import rl_command, train
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
 from r1.rl import loop as rl
-from r1.rl.loop import grpo, new_critic, new_policy, ppo
+from r1.rl.grpo_loop import grpo
+from r1.rl.policy import new_critic, new_policy
+from r1.rl.ppo_loop import ppo
 from r1.rl.losses import grpo_loss
-from r1.rl.rollout import (
-    Settings,
-    answer_logits,
-    by_length,
-    describe,
-    entropy,
-    join,
-    logprobs,
-    problems_of,
-    roll_out,
-    score,
-)
+from r1.rl.settings import Settings
+from r1.rl.policy import answer_logits, by_length, logprobs
+from r1.rl.metrics import describe, entropy
+from r1.rl.rollout import join, roll_out
+from r1.rl.environment import problems_of, score
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS, EOS_ID, PAD_ID, encode
 from r1.train import records

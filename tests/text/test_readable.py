@@ -11,12 +11,12 @@ from r1.text.problems import OPERATIONS, Problem, random_problem, worked_solutio
 from r1.text.readable import (
     Task,
     as_task,
-    is_right,
     judge,
     random_question,
     random_task,
     solution,
 )
+from r1.text.answers import is_right
 from r1.text.tokenizer import EOS, TOKENS
 
 TASK = Task((7, 3, 5), "*+")  # 7*3=1;1+5=6

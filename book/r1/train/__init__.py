@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "asking",
         "checkpoint",
         "distributed",
         "evaluation",
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "survey",
     ],
     submod_attrs={
+        "asking": ["Amend", "Answer", "Asked", "ask"],
         "checkpoint": ["load_checkpoint", "save_checkpoint", "to_transformers"],
         "distributed": [
             "average",
@@ -56,6 +58,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "train_step",
         ],
         "records": ["check_notes", "provenance", "read_log", "read_rows", "write_log"],
-        "survey": ["LONGEST", "answers_to", "describe_answers", "survey_questions"],
+        "survey": ["answers_to", "describe_answers", "survey_questions"],
     },
 )
