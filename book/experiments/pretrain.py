@@ -270,7 +270,7 @@ def run_grid(
     """Make the runs of a grid that the command line asks for."""
     runner.run_grid(
         *(experiment, runs, lambda job: make(runs[job.name], job)),
-        *(lambda job: job.path("valid"), words, threads),
+        *(lambda job: job.path("valid").exists(), words, threads),
     )
 
 

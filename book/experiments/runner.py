@@ -19,10 +19,11 @@ from r1.train.records import write_log
 
 BOOK = Path(__file__).parents[1]
 DATA, OWN = BOOK / "data", BOOK / "runs"  # what is recorded, what a reader has run
+TESTED = range(3, 9)  # terms of the problems that a trained model is tested on
 Row = dict[str, Any]
 
 
-class Run(Protocol):
+class GridRow(Protocol):
     """What every row of a grid says beside its settings: the seeds that are recorded.
 
     None in their place: the run is made once, with a seed that its settings name.
@@ -107,7 +108,9 @@ def parse(kind: type, words: Sequence[str] | None, program: str, **more: Any) ->
     )
 
 
-def jobs_of(experiment: str, runs: Mapping[str, Run], options: Options) -> list[Job]:
+def jobs_of(
+    experiment: str, runs: Mapping[str, GridRow], options: Options
+) -> list[Job]:
     """The runs that a command line asks for, run by run and seed by seed.
 
     Raises SystemExit for a name that the grid does not have.
@@ -126,16 +129,17 @@ def jobs_of(experiment: str, runs: Mapping[str, Run], options: Options) -> list[
 
 def run_grid(
     experiment: str,
-    runs: Mapping[str, Run],
+    runs: Mapping[str, GridRow],
     make: Callable[[Job], Row],
-    last: Callable[[Job], Path],
+    done: Callable[[Job], bool],
     words: Sequence[str] | None = None,
     threads: int = 1,
+    files: Callable[[Job], list[Path]] | None = None,
 ) -> None:
     """Make the runs that the command line asks for and that are not finished.
 
-    A run is finished if its `last` file exists. `make` writes all files of a run and
-    returns what is worth printing.
+    `done` says whether a run is finished. `make` writes all files of a run, goes on
+    where it was cut off if it can, and returns what is worth printing.
     """
     about = f"{Options.__doc__}\n\nRuns: {', '.join(runs)}"
     default = Options(threads=threads)
@@ -144,22 +148,20 @@ def run_grid(
     jobs = jobs_of(experiment, runs, options)
     for job in tqdm(jobs, unit="run", disable=not sys.stderr.isatty()):
         if options.force:
-            for old in files_of(job):
+            for old in (files or files_of)(job):
                 old.unlink()
-        if last(job).exists():
+        if done(job):
             print(job.stem, "is finished", flush=True)
             continue
         print(job.stem, shown(make(job)), flush=True)
 
 
 def files_of(job: Job) -> list[Path]:
-    """The files that a run has left."""
-    kinds = ("", *KINDS)
-    paths = [job.path(kind, end) for kind in kinds for end in (".csv", ".safetensors")]
-    return [path for path in paths if path.exists()]
-
-
-KINDS = ("terms", "valid", "kinds", "other")  # of the tables beside a log
+    """The files that a run has left: those with its name, and with more behind it."""
+    folder = job.out.iterdir() if job.out.exists() else ()
+    return [
+        p for p in folder if p.stem == job.stem or p.stem.startswith(f"{job.stem}_")
+    ]
 
 
 def shown(row: Row) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from r1.text.answers import read_integer
 
-LONGEST, DEEPEST, LARGEST = 200, 20, 9999  # characters, parentheses, a number
+MOST_CHARACTERS, DEEPEST, LARGEST = 200, 20, 9999  # characters, parentheses, a number
 _TOKENS = re.compile("[0-9]+|[-+*/()]")
 _EXPRESSION = re.compile("[-+*/()0-9 ]+")
 
@@ -80,7 +80,7 @@ def calculate(text: str) -> Calculation | None:
     no `//`. None also for a division by zero, for more than 200 characters or 20 open
     parentheses, so that no answer can take long.
     """
-    if len(text) > LONGEST or not _EXPRESSION.fullmatch(text):
+    if len(text) > MOST_CHARACTERS or not _EXPRESSION.fullmatch(text):
         return None
     reader = _Reader(text)
     try:
