@@ -14,6 +14,7 @@ from pathlib import Path
 
 from experiments.reinforce import load_training
 from experiments.runner import TESTED, Job, Row, files_of, run_grid
+from r1.model.files import write_atomically
 from r1.model.transformer import Model
 from r1.recipe.curation import cold_start, other_data, reject, write_up
 from r1.recipe.preference import Preference, agreement, fit, pairs_of
@@ -32,7 +33,6 @@ from r1.text.readable import (
     random_task,
 )
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
-from r1.train.files import write_atomically
 from r1.train.finetuning import Example, sft
 from r1.train.optimizer import rl_optimizer
 from r1.train.records import check_notes, read_rows, write_log

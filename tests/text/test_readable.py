@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1.recipe.curation import cold_start, keep, other_data, reject, write_up
+from r1.text.answers import is_right
 from r1.text.problems import OPERATIONS, Problem, random_problem, worked_solution
 from r1.text.readable import (
     Task,
@@ -16,7 +17,6 @@ from r1.text.readable import (
     random_task,
     solution,
 )
-from r1.text.answers import is_right
 from r1.text.tokenizer import EOS, TOKENS
 
 TASK = Task((7, 3, 5), "*+")  # 7*3=1;1+5=6

@@ -109,6 +109,8 @@ def on_policy(
     environment: Environment = Environment(),
     seed: int = 0,
     kind: str = "reverse",
+    optimizer: torch.optim.Optimizer | None = None,
+    start: int = 0,
 ) -> Iterator[dict[str, float]]:
     """Train `model` on its own answers, by what its teacher thinks of every token.
 
@@ -120,8 +122,8 @@ def on_policy(
     Source: Agarwal et al., 2024 (GKD), with lambda = 1.
     """
     s, env = settings, environment
-    optimizer = rl_optimizer(model, s.updates.lr)
-    for step in progress(0, steps):
+    optimizer = optimizer or rl_optimizer(model, s.updates.lr)
+    for step in progress(start, steps):
         generator = step_generator(seed, step)
         problems = env.ask(seed, step, s.prompts)
         rollout = roll_out(model, problems, s.sampling, generator)

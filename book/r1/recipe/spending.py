@@ -22,7 +22,7 @@ ANSWER = IDS["<answer>"]
 
 
 def budget(least: int = 0, most: int | None = None) -> Amend:
-    """Force the length of a thought: a rule for `amend` of r1.generate.sample.
+    """Force the length of a thought: a rule for `amend` of r1.model.sample.
 
     `least` counts steps: an end of the thought that comes before that many steps is
     replaced by `;`, which in our world says "wait, one more". `most` counts tokens

@@ -1,7 +1,7 @@
 """The one way to ask a model: problems in, answers out."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from r1.text.tokenizer import decode, encode
 Amend = Callable[[Tensor, Tensor], Tensor]  # see r1.model.sampling.sample
 
 
+@runtime_checkable
 class Asked(Protocol):
     """Anything with a prompt."""
 

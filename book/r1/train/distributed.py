@@ -1,7 +1,7 @@
 """Training on several processes: each takes a part of every batch.
 
 With data parallelism every process has the whole model; with expert parallelism it
-has its share of the experts, and tokens travel to them (r1.parallel). Outside of
+has its share of the experts, and tokens travel to them (r1.model.parallel). Outside of
 torchrun all functions here do what a single process needs, which is mostly nothing.
 """
 
