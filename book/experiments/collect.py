@@ -20,7 +20,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import NamedTuple
 
-from r1.train.files import write_atomically
+from r1.model.files import write_atomically
 from r1.train.records import BOOK, DATA, ORIGIN, Cells, read_cells, read_table
 
 # The last word of a file's name tells its kind, RUN_terms.csv.
