@@ -1,0 +1,1 @@
+"""An assignment and its author: the master, what is made from it, and the proof."""

@@ -1,0 +1,1 @@
+"""A class and its results: reading what was handed in, judging it, points by hand."""

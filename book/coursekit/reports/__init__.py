@@ -1,0 +1,1 @@
+"""What comes out of grading: tables, pages, other systems' files, a leaderboard."""

@@ -1,0 +1,91 @@
+"""Every assignment: up to date, proved, and run from top to bottom as a notebook."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from coursekit.authoring.assignment import ASSIGNMENTS, load
+from coursekit.authoring.build import release, solved, stale
+from coursekit.authoring.notebooks import MARKERS
+from coursekit.authoring.proof import proved
+from coursekit.authoring.prove import prove
+from coursekit.walls.files import write
+
+EXAMPLE = Path(__file__).parent.parent / "assignments" / "example"
+FOLDERS = [EXAMPLE, *sorted(p.parent for p in ASSIGNMENTS.glob("*/mutants.toml"))]
+each = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def run_notebook(path: Path) -> subprocess.CompletedProcess:
+    call = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env"]
+    call += ["-p", "no:cacheprovider", "--nbval-cell-timeout", "300", path.name]
+    environment = {**os.environ, "COURSEKIT_STRICT": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        call, cwd=path.parent, env=environment, capture_output=True, text=True
+    )
+
+
+@each
+def test_the_release_is_what_the_master_makes(folder):
+    assert not stale(load(folder))
+
+
+@each
+def test_it_grades_itself(folder, walls):
+    """With every mutant, unless a full proof of just this content is on record."""
+    assignment = load(folder)
+    quick = proved(assignment) and not os.environ.get("PROVE")
+    wrong = prove(assignment, jobs=os.cpu_count() or 1, quick=quick)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory):
+    """The solutions that are asked for, as notebooks, one run on each core."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return {
+            folder: pool.submit(run_notebook, solved(load(folder), path))
+            for item in request.session.items
+            if item.name.startswith("test_the_solution_runs_from_top_to_bottom[")
+            for folder in [item.callspec.params["folder"]]
+            for path in [tmp_path_factory.mktemp(folder.name)]
+        }
+
+
+@each
+def test_the_solution_runs_from_top_to_bottom(folder, runs):
+    run = runs[folder].result()
+    assert run.returncode == 0, run.stdout[-3000:]
+
+
+def test_the_starter_does_not_pass_for_a_solution(tmp_path):
+    """As it is given out, with nothing but what its zip holds."""
+    for name, data in release(load(EXAMPLE)).items():
+        write(tmp_path / name, data)
+    run = run_notebook(tmp_path / "example" / "example.ipynb")
+    assert run.returncode == 1
+    assert "not implemented yet" in run.stdout
+
+
+def test_every_folder_is_an_assignment():
+    strays = [
+        path.name
+        for path in ASSIGNMENTS.iterdir()
+        if path.is_dir() and path not in FOLDERS and path.name != "__pycache__"
+    ]
+    assert not strays, f"{strays} have no mutants.toml"
+
+
+def test_no_solution_is_in_the_site(site):
+    """A page can only link a zip, which is compared with the master above."""
+    solutions = {f"{folder.name}.md" for folder in FOLDERS}
+    for path in site.rglob("*"):
+        assert "hidden" not in path.parts, path
+        if path.suffix in {".html", ".ipynb", ".md", ".txt", ".js"}:
+            text = path.read_text(encoding="utf-8")
+            assert not [mark for mark in MARKERS if mark in text], path
+            assert path.name not in solutions, path
