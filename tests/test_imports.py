@@ -1,4 +1,4 @@
-"""The modules of r1, and of coursekit, build on one another in one direction only."""
+"""The modules of r1 build on one another in one direction only."""
 
 import ast
 import io
@@ -55,16 +55,7 @@ WITHOUT_TORCH = ["formats", "config", "accounting", "bill", "schedule", "tokeniz
 WITHOUT_TORCH += ["tasks"]
 WITHOUT_TORCH += ["answers", "corpus", "rewards", "verifiers", "confine", "programs"]
 WITHOUT_TORCH += ["readable"]
-# The grading kit; it may import r1 as well.
-COURSEKIT = ["files", "codec", "answers", "student", "weights", "testing", "suite"]
-COURSEKIT += ["checking", "filters", "frames", "processes", "session", "worker"]
-COURSEKIT += ["sandbox"]
-COURSEKIT += ["assignment", "notebooks", "build", "submissions", "mark"]
-COURSEKIT += ["tables", "manual", "grade", "report", "export"]
-COURSEKIT += ["leaderboard"]
-COURSEKIT += ["tricks", "hostile", "mutants", "rehearsal", "proof", "prove"]
-COURSEKIT += ["commands", "__main__"]
-ORDERS = {"r1": ORDER, "coursekit": COURSEKIT}
+ORDERS = {"r1": ORDER}
 MODULES = sorted(
     (package, path.stem)
     for package in ORDERS
@@ -118,7 +109,7 @@ def test_modules_import_only_downward(package, module):
     used = {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
     above = set(order[: order.index(module)]) if module in order else set()
     assert used <= above, f"{module} imports {sorted(used - above)}"
-    assert package == "coursekit" or not [n for n in names if n[:9] == "coursekit"]
+    assert not [name for name in names if name[:9] == "coursekit"]
 
 
 @pytest.mark.parametrize("module", [m for m in WITHOUT_TORCH if ("r1", m) in MODULES])

@@ -1,6 +1,7 @@
 """Every assignment: up to date, proved, and run from top to bottom as a notebook."""
 
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coursekit.authoring.assignment import ASSIGNMENTS, load
-from coursekit.authoring.build import release, solved, stale
+from coursekit.authoring.build import release, solved, zipped
 from coursekit.authoring.notebooks import MARKERS
 from coursekit.authoring.proof import proved
 from coursekit.authoring.prove import prove
@@ -29,9 +30,13 @@ def run_notebook(path: Path) -> subprocess.CompletedProcess:
     )
 
 
-@each
-def test_the_release_is_what_the_master_makes(folder):
-    assert not stale(load(folder))
+@pytest.mark.parametrize("folder", FOLDERS[1:], ids=lambda folder: folder.name)
+def test_the_site_has_the_zip_that_the_master_makes(folder, site):
+    """Where the handout links it; the zip is made with the site."""
+    page = site / f"book/assignments/{folder.name}/handout.html"
+    links = re.findall(r'href="([^"]+\.zip)"', page.read_text(encoding="utf-8"))
+    assert [Path(link).name for link in links] == [f"{folder.name}.zip"]
+    assert (page.parent / links[0]).read_bytes() == zipped(release(load(folder)))
 
 
 @each
@@ -81,7 +86,7 @@ def test_every_folder_is_an_assignment():
 
 
 def test_no_solution_is_in_the_site(site):
-    """A page can only link a zip, which is compared with the master above."""
+    """A page can only link a zip, whose content is compared above."""
     solutions = {f"{folder.name}.md" for folder in FOLDERS}
     for path in site.rglob("*"):
         assert "hidden" not in path.parts, path

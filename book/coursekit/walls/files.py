@@ -37,7 +37,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 def write(path: Path, content: str | bytes) -> None:
     """Write a file beside its place, then put it there: it is complete or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     if isinstance(content, str):
         content = content.encode("utf-8", "replace")
     try:
