@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 
     option = command("prove", run_prove)
     option("assignments", nargs="+", metavar="ASSIGNMENT")
-    option("--quick", action="store_true", help="reference and blank only")
+    option("--quick", action="store_true", help="few of the mutants")
     option("--jobs", **processes)
 
     option = command("export", run_export)

@@ -183,22 +183,27 @@ def differences(expected: Path, grades: Path) -> list[str]:
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make a class, or compare; returns 0, or 2 if misused, or 3 for other grades."""
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """What was asked for on the command line."""
     parser = argparse.ArgumentParser(description="Make a class to rehearse grading.")
     parser.add_argument("assignment", help="name of an assignment, or its folder")
     parser.add_argument("folder", type=Path, help="where class, roster and table go")
     parser.add_argument("--students", type=int, default=40)
     help_ = "make nothing; compare the grades there with the table that is due"
     parser.add_argument("--compare", type=Path, metavar="GRADES", help=help_)
-    options = parser.parse_args(arguments)
-    due = options.folder / "expected.csv"
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make a class, or compare; returns 0, or 2 if misused, or 3 for other grades."""
+    asked = options(arguments)
+    due = asked.folder / "expected.csv"
     try:
-        if options.compare:
-            wrong = differences(due, options.compare / "grades.csv")
+        if asked.compare:
+            wrong = differences(due, asked.compare / "grades.csv")
             print("\n".join(wrong) or "every number is right")
             return 3 if wrong else 0
-        rows = rehearse(load(options.assignment), options.folder, options.students)
+        rows = rehearse(load(asked.assignment), asked.folder, asked.students)
         print(f"{len(rows)} rows are due: {due}")
         return 0
     except (AssignmentError, TableError, OSError) as error:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from coursekit.authoring import proof
-from coursekit.authoring.assignment import AssignmentError, load
+from coursekit.authoring.assignment import ASSIGNMENTS, AssignmentError, load
 from coursekit.authoring.mutants import ZEROS, mutants, zeros
 from coursekit.authoring.notebooks import constants
 from coursekit.authoring.proof import imported, proved, record
-from coursekit.authoring.prove import prove
+from coursekit.authoring.prove import covering, prove
 from coursekit.walls.files import write
 from coursekit.walls.forks import spread
 
@@ -74,6 +74,19 @@ def test_a_test_that_no_mutant_fails_is_reported(walls, copy):
     first = text.index("[[mutant]]", 1)
     (copy / "mutants.toml").write_text(text[first:], encoding="utf-8")
     assert prove(load(copy)) == ["no mutant fails test_q1_the_bias_chooses"]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [EXAMPLE, *sorted(path.parent for path in ASSIGNMENTS.glob("*/mutants.toml"))],
+    ids=lambda folder: folder.name,
+)
+def test_a_quick_proof_still_sees_every_test_fail(folder):
+    assignment = load(folder)
+    known = mutants(assignment)
+    chosen = covering(known)
+    assert {t.name for t in assignment.tests} == {n for m in chosen for n in m.fails}
+    assert len(chosen) < len(known)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,9 +158,9 @@ def test_pages_show_messages_and_no_test(graded):
 
 
 def test_grading_again_judges_nothing_anew_and_keeps_points_by_hand(
-    graded, monkeypatch
+    graded, tmp_path, monkeypatch
 ):
-    base, _ = graded
+    base = shutil.copytree(graded[0], tmp_path / "graded")
     out = base / "out"
     before = {p: p.read_bytes() for p in (out / "json").iterdir()}
     names, rows = read_table(out / "manual.csv")

@@ -25,26 +25,35 @@ def prove(assignment: Assignment, jobs: int = 2, quick: bool = False) -> list[st
 
     The reference must pass all tests, the blank starter and a stub of zeros none, each
     mutant exactly those that it does not list, and every test must fail for some
-    mutant. `quick` judges the reference and the blank starter only.
+    mutant. `quick` judges, of the mutants, only as many as fail every test once.
 
     Raises AssignmentError for what cannot even be tried, NoSandbox without bubblewrap.
     """
     if missing():
         raise NoSandbox(missing())
-    variants = [reference(assignment), blank(assignment)]
-    wrong = []
-    if not quick:
-        variants += [zeros(assignment), *mutants(assignment)]
-        listed = {name for v in variants[3:] for name in v.fails}
-        unfailed = [t.name for t in assignment.tests if t.name not in listed]
-        wrong += [f"no mutant fails {name}" for name in unfailed]
-    names = [variant.name for variant in variants]
+    known = mutants(assignment)
+    listed = {name for mutant in known for name in mutant.fails}
+    unfailed = [test.name for test in assignment.tests if test.name not in listed]
+    wrong = [f"no mutant fails {name}" for name in unfailed]
+    names = [mutant.name for mutant in known]
     wrong += [f"two mutants are called {n!r}" for n in {*names} if names.count(n) > 1]
+    variants = [reference(assignment), blank(assignment), zeros(assignment)]
+    variants += covering(known) if quick else known
     for variant, verdicts in spread(
         lambda part: _judged(assignment, part), variants, jobs
     ):
         wrong += disagreements(variant, verdicts)
     return wrong
+
+
+def covering(known: list[Variant]) -> list[Variant]:
+    """Few mutants that together fail all that any of them fails."""
+    left = {name for mutant in known for name in mutant.fails}
+    chosen = []
+    while left:
+        chosen.append(max(known, key=lambda mutant: len(mutant.fails & left)))
+        left -= chosen[-1].fails
+    return chosen
 
 
 def _judged(
