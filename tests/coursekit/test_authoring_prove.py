@@ -12,7 +12,6 @@ from coursekit.authoring.notebooks import constants
 from coursekit.authoring.proof import imported, proved, record
 from coursekit.authoring.prove import covering, prove
 from coursekit.walls.files import write
-from coursekit.walls.forks import spread
 
 EXAMPLE = Path(__file__).parent.parent / "assignments" / "example"
 
@@ -233,9 +232,3 @@ fails = ["test_q3_it_holds_elsewhere"]
     assignment = load(copy)
     assert mutants(assignment)[-1].files["log.csv"] == b"step,loss\n0,2.5\n"
     assert zeros(assignment).files["log.csv"] == b""
-
-
-def test_work_is_spread_and_errors_come_back():
-    assert sorted(spread(lambda part: [2 * x for x in part], [1, 2, 3], 2)) == [2, 4, 6]
-    with pytest.raises(ZeroDivisionError):
-        spread(lambda part: [1 / 0], [1, 2], 2)

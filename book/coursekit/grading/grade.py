@@ -5,10 +5,10 @@ Every submission is judged in a process of its own, which writes its result to
 """
 
 import os
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pebble import ProcessExpired
 from tqdm import tqdm
 
 from coursekit.authoring.assignment import Assignment, AssignmentError
@@ -96,29 +96,23 @@ def grade(
         write_result(path, replace(result, key=wanted))
 
     tqdm.monitor_interval = 0  # a thread, which forks are better off without
-    with tqdm(
+    bar = tqdm(
         total=len(submissions),
         initial=len(results),
         desc=assignment.name,
         unit="submission",
         disable=options.quiet,
-    ) as bar:
-        for student, done in each(judge, waiting, options.jobs, options.deadline):
+    )
+    judged = each(judge, waiting, options.jobs, options.deadline)
+    with bar, closing(judged):
+        for student, _, why in judged:
             submission, path, wanted = waiting[student]
             results[student] = stored(path, wanted) or unread(
                 assignment,
                 submission,
-                f"the grader failed: {_why(done.exception(), options.deadline)}",
+                f"the grader failed: {why}",
                 "error",
                 options.unsafe,
             )
             bar.update()
     return [results[submission.student] for submission in submissions]
-
-
-def _why(error: BaseException | None, deadline: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no result in {deadline:g} s"
-    if isinstance(error, ProcessExpired):
-        return f"exit code {error.exitcode}"
-    return f"{type(error).__name__}: {error}"
