@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 from transformers.generation.streamers import BaseStreamer
 
-from r1.generate import pick
-from r1.model import Model
+from r1.model.sampling import pick
+from r1.model.transformer import Model
 
 BATCHES, PROMPT, NEW, TURNS = (1, 8, 32), 512, 33, 3
 

@@ -30,13 +30,14 @@ from torch.testing import assert_close
 from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
-from r1 import rl, rollout
-from r1.checkpoint import load_checkpoint, to_transformers
-from r1.formats import rename_weights
-from r1.grpo import grpo_loss, token_logprobs
-from r1.records import write_log
-from r1.rewards import rule_reward
-from r1.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
+from r1.model.formats import rename_weights
+from r1.rl import loop, rollout
+from r1.rl.losses import grpo_loss
+from r1.rl.rewards import rule_reward
+from r1.text.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
+from r1.train.checkpoint import load_checkpoint, to_transformers
+from r1.train.likelihood import token_logprobs
+from r1.train.records import write_log
 
 INSTALL = "python -m pip install trl==1.16.0 accelerate==1.15.0 datasets==5.2.0"
 try:
@@ -77,8 +78,8 @@ class Turns(TrainerCallback):
         self.sampling = Timed(trainer.model.generate)
         trainer.model.generate = self.sampling
         self.steps = {name: [] for name in ("ours", *IMPLEMENTATIONS)}
-        base = rl.new_policy(policy)
-        self.run = rl.grpo(policy, base, TURNS + 1, SETTINGS)
+        base = loop.new_policy(policy)
+        self.run = loop.grpo(policy, base, TURNS + 1, SETTINGS)
 
     def on_step_begin(self, args, state, control, model, **rest):
         self.name = IMPLEMENTATIONS[state.global_step % len(IMPLEMENTATIONS)]
@@ -195,7 +196,7 @@ def take_turns():
     logging.disable_progress_bar()
     warnings.simplefilter("ignore", FutureWarning)  # of TRL's use of Transformers
     threads = torch.get_num_threads()
-    policy = rl.new_policy(load_checkpoint(DATA / "base/base_seed1.safetensors")[0])
+    policy = loop.new_policy(load_checkpoint(DATA / "base/base_seed1.safetensors")[0])
     problems = [
         problem
         for turn in range(TURNS + 1)

@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from r1.fp8 import limited_matmul, quantize
-from r1.records import write_log
+from r1.model.fp8 import limited_matmul, quantize
+from r1.train.records import write_log
 
 COMMAND = "python tests/bench/hopper.py"
 KINDS = {"normal": torch.randn, "uniform": torch.rand}

@@ -10,8 +10,8 @@ import torch
 from transformers import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
-from r1.config import ModelConfig
-from r1.moe import MoE
+from r1.model.config import ModelConfig
+from r1.model.moe import MoE
 
 SIZES = [(64, 32, 16, 4), (256, 128, 16, 4), (256, 64, 64, 8)]  # dim, inter, experts, k
 TOKENS, TURNS = 2048, 15

@@ -17,12 +17,12 @@ import torch
 from torch.testing import assert_close
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
-from r1.checkpoint import new_optimizer
-from r1.config import ModelConfig
-from r1.formats import to_hugging_face
-from r1.generate import pick
-from r1.model import Model, cross_entropy
-from r1.records import write_log
+from r1.model.config import ModelConfig
+from r1.model.formats import to_hugging_face
+from r1.model.sampling import pick
+from r1.model.transformer import Model, cross_entropy
+from r1.train.optimizer import new_optimizer
+from r1.train.records import write_log
 
 OUT = Path(__file__).parents[2] / "book/data/bench/peers.csv"
 BASE = replace(ModelConfig.tiny(), num_nextn_predict_layers=0)

@@ -35,12 +35,14 @@ from puzzles import LEVELS, LONGEST, Problem, random_problem  # noqa: E402
 
 from coursekit.authoring.assignment import load  # noqa: E402
 from coursekit.authoring.notebooks import EXPERIMENT, instructor, tags  # noqa: E402
-from r1.config import ModelConfig  # noqa: E402
-from r1.generate import sample  # noqa: E402
-from r1.model import Model  # noqa: E402
-from r1.pretrain import Balance, packed_batch, pretrain  # noqa: E402
-from r1.records import write_log  # noqa: E402
-from r1.tokenizer import EOS, IDS, VOCAB_SIZE, decode, encode  # noqa: E402
+from r1.model import Model, ModelConfig, sample  # noqa: E402
+from r1.text import EOS, IDS, VOCAB_SIZE, decode, encode  # noqa: E402
+from r1.train import (  # noqa: E402
+    Balance,
+    packed_batch,
+    pretrain,
+    write_log,
+)
 
 STEPS = 6000
 CONFIG = replace(ModelConfig.tiny(VOCAB_SIZE), num_nextn_predict_layers=0)

@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from r1 import drafting
-from r1.checkpoint import load_checkpoint
-from r1.tasks import random_problem
-from r1.tokenizer import encode
+from r1.model import drafting
+from r1.text import encode, random_problem
+from r1.train import load_checkpoint
 
 HERE = Path(__file__).parent
 STEPS = 500

@@ -3,8 +3,7 @@
 import platform
 from struct import pack
 
-from r1 import confine
-from r1.confine import (
+from r1.text.confine import (
     ALLOW,
     ANY_BIT,
     ARCHITECTURE,
@@ -16,9 +15,10 @@ from r1.confine import (
     NUMBER,
     REFUSE,
     RETURN,
+    install_filter,
 )
 
-Rule = tuple[int, int, int, int]  # see `r1.confine.filter_rules`
+Rule = tuple[int, int, int, int]  # see `r1.text.confine.filter_rules`
 
 # By their numbers on x86-64 and AArch64: memory outside of any process, a way into
 # other processes, and parts of the kernel that no coursework needs.
@@ -47,7 +47,7 @@ def _for_machine(machine: str) -> tuple[int, list[Rule]]:
 def kernel_rules(machine: str) -> list[Rule]:
     """Refuse what is REFUSED, with EPERM, and let the rest pass.
 
-    Raises KeyError for a machine that is not in `r1.confine.MACHINES`.
+    Raises KeyError for a machine that is not in `r1.text.confine.MACHINES`.
     """
     column, rules = _for_machine(machine)
     for numbers in REFUSED.values():
@@ -58,7 +58,7 @@ def kernel_rules(machine: str) -> list[Rule]:
 def no_process_rules(machine: str) -> list[Rule]:
     """Refuse to start processes, with EPERM; threads may be started.
 
-    Raises KeyError for a machine that is not in `r1.confine.MACHINES`.
+    Raises KeyError for a machine that is not in `r1.text.confine.MACHINES`.
     """
     column, rules = _for_machine(machine)
     for number in FORKS if column == 0 else ():
@@ -76,4 +76,4 @@ def packed(rules: list[Rule]) -> bytes:
 
 def forbid_processes() -> None:
     """Let this thread, and those it starts, start no process any more."""
-    confine.install_filter(no_process_rules(platform.machine()))
+    install_filter(no_process_rules(platform.machine()))

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from coursekit.walls.filters import kernel_rules, packed
 from coursekit.walls.frames import IDLE, Broken, Reader, send
-from r1 import confine
+from r1.text.confine import MACHINES
 
 KIT = Path(__file__).parent.parent
 INSIDE = ("codec", "answers", "frames", "filters", "processes", "session", "worker")
@@ -120,7 +120,7 @@ def environment(kit: str, home: str) -> dict[str, str]:
 @functools.cache
 def missing() -> str:
     """Why there can be no walls here, with the remedy; empty if there can be."""
-    if sys.platform != "linux" or platform.machine() not in confine.MACHINES:
+    if sys.platform != "linux" or platform.machine() not in MACHINES:
         return (
             "grading needs Linux on x86-64 or AArch64: use WSL, a container, a server"
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from r1.tokenizer import BOS
+from r1.text import BOS
 
 LEVELS = {"clock": (3, 4, 5, 6), "cancel": (1, 2, 3, 4), "target": (1, 2, 3)}
 LONGEST = 128  # tokens that an answer may have in the exam, its end included

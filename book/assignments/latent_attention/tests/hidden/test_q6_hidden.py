@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from helpers import layer_of, normal
 
 from coursekit.testing import close, points
-from r1.layers import apply_rotary, rotary_angles
+from r1.model import apply_rotary, rotary_angles
 
 
 def norm(x):

@@ -1,7 +1,7 @@
 import torch
 
 from coursekit.testing import close, points
-from r1.tokenizer import encode
+from r1.text import encode
 
 
 def late(text, soft, hard):

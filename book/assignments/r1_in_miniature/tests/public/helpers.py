@@ -9,10 +9,8 @@ from pathlib import Path
 import torch
 
 from coursekit.testing import weights
-from r1.config import ModelConfig
-from r1.generate import sample
-from r1.model import Model
-from r1.tokenizer import decode, encode
+from r1.model import Model, ModelConfig, sample
+from r1.text import decode, encode
 
 HERE = Path(__file__).parent
 PLACES = (HERE.parent, HERE.parents[1] / "files")  # of a student, of the book

@@ -1,0 +1,371 @@
+"""Eight bits: formats, scales, sums with few bits, and linear layers made of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from r1.model.moe import Experts
+
+Tile = tuple[int, int] | None  # rows and columns that share a scale; None: all of them
+
+
+class Format(NamedTuple):
+    r"""A floating-point format of one sign bit, exponent bits and mantissa bits.
+
+    An exponent field $e > 0$ and a mantissa field $m$ stand for
+    $\pm 2^{e - b}(1 + m / 2^M)$ with the bias $b = 2^{E-1} - 1$; $e = 0$ for the
+    subnormal numbers $\pm 2^{1-b}\, m / 2^M$. With `infinite`, the largest exponent
+    holds infinities and nan, as in IEEE 754; without, one mantissa of it is nan.
+
+    Source: Micikevicius et al., 2022, table 1.
+    """
+
+    name: str
+    exponent_bits: int
+    mantissa_bits: int
+    infinite: bool
+
+    @property
+    def bits(self) -> int:
+        """Bits of a number, the sign included."""
+        return 1 + self.exponent_bits + self.mantissa_bits
+
+    @property
+    def bias(self) -> int:
+        """What is subtracted from the exponent field."""
+        return 2 ** (self.exponent_bits - 1) - 1
+
+    @property
+    def min_exponent(self) -> int:
+        """Exponent of the smallest normal number, and of all subnormal ones."""
+        return 1 - self.bias
+
+    @property
+    def smallest(self) -> float:
+        """The smallest positive number, which is subnormal."""
+        return 2.0 ** (self.min_exponent - self.mantissa_bits)
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number."""
+        top = 2**self.exponent_bits - 1 - self.infinite - self.bias
+        last = 2**self.mantissa_bits - (1 if self.infinite else 2)
+        return 2.0**top * (1 + last / 2**self.mantissa_bits)
+
+
+E4M3 = Format("E4M3", 4, 3, infinite=False)
+E5M2 = Format("E5M2", 5, 2, infinite=True)
+E5M6 = Format("E5M6", 5, 6, infinite=True)  # DeepSeek's; special values are our guess
+
+
+def decode(codes: Int[Tensor, "*shape"], fmt: Format) -> Float[Tensor, "*shape"]:
+    """The numbers that bit patterns stand for, in float64; see Format.
+
+    Raises ValueError for codes that are negative or have more bits than the format.
+    """
+    if ((codes < 0) | (codes >= 2**fmt.bits)).any():
+        raise ValueError(f"a code of {fmt.name} is between 0 and {2**fmt.bits - 1}")
+    last, top = 2**fmt.mantissa_bits - 1, 2**fmt.exponent_bits - 1
+    mantissa = codes & last
+    exponent = codes >> fmt.mantissa_bits & top
+    sign = 1.0 - 2.0 * (codes >> (fmt.bits - 1))
+    power = 2.0 ** (exponent.clamp(min=1) - fmt.bias).double()
+    value = sign * power * ((exponent > 0) + mantissa / 2.0**fmt.mantissa_bits)
+    if fmt.infinite:
+        special = torch.where(mantissa == 0, sign * torch.inf, torch.nan)
+        return torch.where(exponent == top, special.double(), value)
+    return value.masked_fill((exponent == top) & (mantissa == last), torch.nan)
+
+
+def round_to(x: Float[Tensor, "*shape"], fmt: Format = E4M3) -> Float[Tensor, "*shape"]:
+    r"""The nearest number of a format, as float32; ties go to the even mantissa.
+
+    $\Delta\,\mathrm{round}(x / \Delta)$, where $\Delta = 2^{e - M}$ is the distance of
+    neighbors and $e$ the exponent of $x$, but at least that of subnormal numbers. What
+    is too large, infinities included, becomes the largest number; nan stays nan.
+    """
+    x = x.float()
+    exponent = (x.view(torch.int32) >> 23 & 0xFF).clamp_(min=fmt.min_exponent + 127)
+    step = (exponent.sub_(fmt.mantissa_bits) << 23).view(torch.float32)
+    return (x / step).round_().mul_(step).clamp_(-fmt.largest, fmt.largest)
+
+
+def _cut(x: Tensor, tile: Tile) -> Tensor:
+    """Cut a matrix into tiles: (rows of tiles, rows, columns of tiles, columns)."""
+    if tile is not None and min(tile) < 1:
+        raise ValueError(f"tile is {tile}; it needs a row and a column at least")
+    sizes = zip(tile or x.shape, x.shape, strict=True)
+    r, c = (max(1, min(size, whole)) for size, whole in sizes)
+    down, right = -x.shape[0] % r, -x.shape[1] % c
+    if down or right:
+        x = F.pad(x, (0, right, 0, down))
+    return x.reshape(x.shape[0] // r, r, x.shape[1] // c, c)
+
+
+def _join(tiles: Tensor, rows: int, columns: int) -> Tensor:
+    return tiles.flatten(2, 3).flatten(0, 1)[:rows, :columns]
+
+
+def quantize(
+    x: Float[Tensor, "rows columns"],
+    tile: Tile = None,
+    fmt: Format = E4M3,
+    power_of_two: bool = False,
+) -> tuple[Float[Tensor, "rows columns"], Float[Tensor, "down across"]]:
+    r"""Numbers of a format, and one scale a tile: $x \approx s\,q$.
+
+    $s = \max|x| / q_{\max}$ over the tile and $q = \mathrm{round}(x / s)$; with
+    `power_of_two`, $s$ is raised to the next power of two, so that only the exponent of
+    a number changes. Tiles that stick out are filled with zeros, which are cut off
+    again. A tile that holds nan or an infinity becomes nan.
+
+    Raises ValueError for a tile without a row or a column.
+    Source: DeepSeek-V3, section 3.3.2, and `act_quant` of its inference code, which
+    also raises $\max|x|$ to at least 0.0001; here it may have any size.
+    """
+    tiles = _cut(x.float(), tile)
+    scales = tiles.abs().amax((1, 3)) / fmt.largest
+    scales = scales.clamp(min=torch.finfo(torch.float32).tiny)
+    if power_of_two:
+        scales = (scales.view(torch.int32) + 0x7FFFFF & 0x7F800000).view(torch.float32)
+    return _join(round_to(tiles / scales[:, None, :, None], fmt), *x.shape), scales
+
+
+def dequantize(
+    q: Float[Tensor, "rows columns"],
+    scales: Float[Tensor, "down across"],
+    tile: Tile = None,
+) -> Float[Tensor, "rows columns"]:
+    """The numbers that were quantized: each times the scale of its tile.
+
+    Source: `weight_dequant` of DeepSeek's inference code.
+    """
+    return _join(_cut(q, tile) * scales[:, None, :, None], *q.shape)
+
+
+def fake_quantize(
+    x: Float[Tensor, "rows columns"],
+    tile: Tile = None,
+    fmt: Format = E4M3,
+    power_of_two: bool = False,
+) -> Float[Tensor, "rows columns"]:
+    """What is left of x after `quantize` and back: a product of these, in float32, is
+    the product of the eight-bit numbers with their scales."""
+    return dequantize(*quantize(x, tile, fmt, power_of_two), tile)
+
+
+def _shorten(units: Tensor, rounding: str, generator: torch.Generator | None) -> Tensor:
+    if rounding == "truncate":
+        return units.trunc_()
+    if rounding == "nearest":
+        return units.round_()
+    if rounding == "stochastic":
+        dice = torch.rand(units.shape, dtype=units.dtype, generator=generator)
+        return units.add_(dice).floor_()
+    raise ValueError(
+        f"rounding is {rounding!r}; use 'truncate', 'nearest' or 'stochastic'"
+    )
+
+
+def limited_matmul(
+    a: Float[Tensor, "rows inner"],
+    b: Float[Tensor, "inner columns"],
+    fraction_bits: int = 13,
+    group: int = 32,
+    promote: int | None = None,
+    rounding: str = "truncate",
+    fmt: Format = E4M3,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "rows columns"]:
+    r"""A product of matrices whose sums keep few bits, as on a Hopper tensor core.
+
+    The inner axis is worked off in groups. The products of a group and the register are
+    shifted to the largest exponent $e$ among them, cut to multiples of
+    $2^{e - \mathrm{fraction\_bits}}$, and added; of the sum the register keeps
+    `fraction_bits` behind the leading one. After every `promote` products it is added
+    to a sum in float32 and starts at zero again; None: only at the end.
+
+    Exponents are those of the factors, so a and b should hold numbers of `fmt`.
+    `rounding` is "truncate" (toward zero, the hardware's), "nearest" or "stochastic".
+
+    Raises ValueError for another rounding, and for `promote` that is no multiple of
+    `group`.
+    Source: DeepSeek-V3, sections 3.3.2 and 3.5.2; Xie et al., 2025, whose model of the
+    Hopper instruction it equals bit by bit.
+    """
+    if promote and promote % group:
+        raise ValueError(f"promote is {promote}; use a multiple of group={group}")
+    a, b = a.double(), b.double()
+    powers = [(torch.frexp(x)[1] - 1).clamp(min=fmt.min_exponent) for x in (a, b)]
+    nothing = -1000  # the exponent of zero
+    powers = [
+        p.masked_fill(x == 0, nothing) for p, x in zip(powers, (a, b), strict=True)
+    ]
+    total = torch.zeros(len(a), b.shape[1])
+    register = total.double()
+    for start in range(0, a.shape[1], group):
+        part = slice(start, start + group)
+        terms = a[:, None, part] * b.T[None, :, part]
+        power = (powers[0][:, None, part] + powers[1].T[None, :, part]).amax(-1)
+        held = (torch.frexp(register)[1] - 1).masked_fill(register == 0, nothing)
+        step = _power(torch.maximum(power, held).clamp(min=-900) - fraction_bits)
+        terms = torch.cat([terms, register[..., None]], dim=-1).div_(step[..., None])
+        added = _shorten(terms, rounding, generator).sum(-1).mul_(step)
+        step = _power((torch.frexp(added)[1] - 1) - fraction_bits)
+        register = _shorten(added.div_(step), rounding, generator).mul_(step)
+        if promote and (start + group) % promote == 0:
+            total, register = total + register.float(), torch.zeros_like(register)
+    return total + register.float()
+
+
+def _power(exponent: Tensor) -> Tensor:
+    """Two to whole numbers, exactly: the number is written into the exponent field."""
+    return (exponent.long() + 1023 << 52).view(torch.float64)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the operands of a linear layer's three products are rounded.
+
+    `fmt` is for inputs and weights, `gradient_fmt` for gradients, None stands for BF16.
+    `activation`, `weight` and `gradient` are tiles of the forward product and of the
+    data gradient, `tokens` those of both operands of the weight gradient. `stored_fmt`
+    is what an input is kept in until then. The last two say whose scales are powers of
+    two.
+
+    Source: DeepSeek-V3, section 3.3.
+    """
+
+    fmt: Format | None = E4M3
+    gradient_fmt: Format | None = E4M3
+    stored_fmt: Format | None = E4M3
+    activation: Tile = (1, 128)
+    weight: Tile = (128, 128)
+    gradient: Tile = (1, 128)
+    tokens: Tile = (128, 1)
+    round_input_scales: bool = False
+    round_gradient_scales: bool = False
+
+
+def round_operand(
+    x: Float[Tensor, "rows columns"],
+    tile: Tile,
+    fmt: Format | None,
+    power_of_two: bool = False,
+) -> Float[Tensor, "rows columns"]:
+    """`fake_quantize`, or BF16 for no format, which needs no scale."""
+    if fmt is None:
+        return x.bfloat16().float()
+    return fake_quantize(x, tile, fmt, power_of_two)
+
+
+class _Products(torch.autograd.Function):
+    """The three products of a linear layer; see linear."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, recipe: Recipe) -> Tensor:
+        r = recipe
+        operand = round_operand(x, r.activation, r.fmt, r.round_input_scales)
+        weight = round_operand(weight, r.weight, r.fmt)
+        stored = operand
+        if r.stored_fmt != r.fmt:
+            stored = round_operand(x, r.activation, r.stored_fmt, r.round_input_scales)
+        ctx.save_for_backward(stored, weight)
+        ctx.recipe = r
+        return (operand @ weight.T).bfloat16().float()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        (stored, weight), r = ctx.saved_tensors, ctx.recipe
+        rounded = r.round_gradient_scales
+        operand = round_operand(grad, r.gradient, r.gradient_fmt, rounded)
+        to_input = (operand @ weight).bfloat16().float()
+        left = round_operand(grad, r.tokens, r.gradient_fmt, rounded)
+        right = round_operand(stored, r.tokens, r.fmt, r.round_input_scales)
+        return to_input, left.T @ right, None
+
+
+def linear(
+    x: Float[Tensor, "*batch inner"],
+    weight: Float[Tensor, "outer inner"],
+    recipe: Recipe,
+) -> Float[Tensor, "*batch outer"]:
+    r"""A linear layer with rounded operands, forward and backward.
+
+    $Y = \hat X \hat W^\top$, $\partial X = \hat G \hat W$ and
+    $\partial W = \hat G^\top \hat X$, where hats are `recipe`'s roundings and the last
+    product has its own: along tokens, and of the input as it was stored. Sums are
+    float32, the first two results BF16, the gradient of the weight float32.
+
+    Source: DeepSeek-V3, section 3.3.1 and figure 6.
+    """
+    flat = _Products.apply(x.flatten(0, -2), weight, recipe)
+    return flat.unflatten(0, x.shape[:-1])
+
+
+class Linear(nn.Linear):
+    """An `nn.Linear` without bias that multiplies by a recipe."""
+
+    def __init__(self, like: nn.Linear, recipe: Recipe):
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = like.in_features, like.out_features
+        self.weight, self.recipe = like.weight, recipe
+        self.register_parameter("bias", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.recipe)
+
+
+def expert_ffn(recipe: Recipe) -> Callable[..., Tensor]:
+    """The feed-forward layer of a routed expert, for `Experts.ffn`.
+
+    Tokens travel to their experts in eight bits, and so do gradients on the way back,
+    so the scales of both are powers of two.
+
+    Source: DeepSeek-V3, section 3.3.3.
+    """
+    up = partial(linear, recipe=replace(recipe, round_input_scales=True))
+    down = partial(linear, recipe=replace(recipe, round_gradient_scales=True))
+
+    def ffn(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor) -> Tensor:
+        return down(F.silu(up(x, w1)) * up(x, w3), w2)
+
+    return ffn
+
+
+def lower_precision(model: nn.Module, recipe: Recipe) -> None:
+    """Let a model multiply by a recipe, in place, with the same parameters.
+
+    Embedding, output head, routers, norms and attention itself stay as they are. The
+    layer behind attention keeps its input in E5M6 with rounded scales, if the recipe
+    has formats of eight bits.
+
+    Source: DeepSeek-V3, sections 3.3.1 and 3.3.3.
+    """
+    eight = recipe.fmt is not None
+    after = replace(recipe, stored_fmt=E5M6, round_input_scales=True)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, Experts):
+            module.ffn = expert_ffn(recipe)
+        elif isinstance(module, nn.Linear) and name != "head":
+            parent = model.get_submodule(name.rpartition(".")[0])
+            child = name.rpartition(".")[2]
+            special = eight and child == "wo"
+            setattr(parent, child, Linear(module, after if special else recipe))
+
+
+V3 = Recipe()
+RECIPES = {
+    "bf16": Recipe(fmt=None, gradient_fmt=None, stored_fmt=None),
+    "fp8": V3,
+    "fp8-block": replace(V3, gradient=(128, 128)),
+    "fp8-tensor": Recipe(
+        gradient_fmt=E5M2, activation=None, weight=None, gradient=None, tokens=None
+    ),
+}

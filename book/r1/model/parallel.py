@@ -1,0 +1,224 @@
+"""Experts on several processes: the tokens travel, the experts stay.
+
+`torchrun --standalone --nproc-per-node 2 -m r1.model.parallel` compares a layer spread
+over two processes with the same layer in one, and prints what each process held and
+sent.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from r1.model.config import ModelConfig
+from r1.model.moe import Experts, MoE, grouped_experts
+
+CAUSE = re.compile(r"(\[rank\d+\]: )?\w+Error: ")
+
+
+class _AllToAll(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, send, receive):
+        ctx.sizes = send, receive
+        out = x.new_empty(sum(receive), *x.shape[1:])
+        dist.all_to_all_single(out, x.contiguous(), receive, send)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        send, receive = ctx.sizes
+        return _AllToAll.apply(grad, receive, send), None, None
+
+
+def exchange(
+    x: Float[Tensor, "sent *width"] | Int[Tensor, "sent *width"],
+    send: list[int],
+    receive: list[int],
+) -> Tensor:
+    """Send the first `send[0]` rows to rank 0, the next to rank 1 and so on.
+
+    Returns the rows of all ranks, `receive[r]` from rank r, in the order of ranks. The
+    gradient takes the same way back.
+    """
+    return _AllToAll.apply(x, send, receive)
+
+
+def parallel_experts(
+    x: Float[Tensor, "tokens dim"],
+    weights: Float[Tensor, "tokens k"],
+    indices: Int[Tensor, "tokens k"],
+    experts: Experts,
+) -> tuple[Float[Tensor, "tokens dim"], list[int]]:
+    """Each token through its experts, of which this process holds only `experts`.
+
+    Rank r holds the r-th part of all experts. A token's vector goes once to every rank
+    that holds one of its experts, whose weighted sum comes back. Also returns how many
+    vectors went to each rank, this one included.
+    """
+    world, rank, held = dist.get_world_size(), dist.get_rank(), len(experts.w1)
+    needed = F.one_hot(indices // held, world).amax(1)  # (tokens, ranks), 0 or 1
+    token = needed.T.nonzero()[:, 1]  # rank 0's first
+    send = needed.sum(0)
+    receive = torch.empty_like(send)
+    dist.all_to_all_single(receive, send)
+    sizes = send.tolist(), receive.tolist()
+
+    rows, gates, chosen = (exchange(t[token], *sizes) for t in (x, weights, indices))
+    mine = chosen // held == rank
+    slots = torch.where(mine, chosen - rank * held, -1)
+    sums = grouped_experts(rows, gates, slots, experts.w1, experts.w2, experts.w3)
+    back = exchange(sums, *sizes[::-1])
+    return torch.zeros_like(x).index_add(0, token, back), sizes[0]
+
+
+class ParallelMoE(nn.Module):
+    """A layer of experts of which every process holds an equal share.
+
+    Router and shared experts are on every process, as is data of its own. `sent` is
+    the number of vectors that went to each rank in the last pass.
+
+    Raises ValueError where the processes cannot share the experts equally.
+    """
+
+    def __init__(self, moe: MoE):
+        super().__init__()
+        world, rank, total = dist.get_world_size(), dist.get_rank(), len(moe.experts.w1)
+        if total % world:
+            raise ValueError(
+                f"{total} experts cannot be shared by {world} processes; start a "
+                f"number of processes that divides {total}"
+            )
+        held = slice(rank * total // world, (rank + 1) * total // world)
+        self.held = list(range(total))[held]
+        self.gate = moe.gate
+        self.experts = Experts(len(self.held), *moe.experts.w2.shape[1:])
+        state = {name: w[held] for name, w in moe.experts.state_dict().items()}
+        self.experts.to(moe.experts.w1.dtype).load_state_dict(state)
+        self.shared_experts = moe.shared_experts
+        self.sent: list[int] = []
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        weights, indices = self.gate(x)
+        flat = (t.flatten(0, -2) for t in (x, weights, indices))
+        y, self.sent = parallel_experts(*flat, self.experts)
+        y = y.view_as(x)
+        return y if self.shared_experts is None else y + self.shared_experts(x)
+
+    def reduce_gradients(self) -> None:
+        """Add up over all ranks the gradients of what every rank holds a copy of."""
+        copies = (
+            [self.gate, self.shared_experts] if self.shared_experts else [self.gate]
+        )
+        for module in copies:
+            for parameter in module.parameters():
+                dist.all_reduce(parameter.grad)
+
+
+def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
+    """Run one layer whole and spread: what this process held and sent, what differs.
+
+    Every process has an equal part of the `tokens`; the loss is the sum of the squared
+    outputs of all of them. `difference` is the largest in any output or gradient, as
+    a share of that tensor's largest number.
+    """
+    torch.manual_seed(seed)
+    whole, spread = MoE(config).double(), MoE(config).double()
+    spread.load_state_dict(whole.state_dict())
+    spread = ParallelMoE(spread)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    x = torch.randn(tokens, config.dim, dtype=torch.float64, requires_grad=True)
+    part = x.detach().chunk(world)[rank].requires_grad_()
+
+    y, y_part = whole(x), spread(part)
+    y.pow(2).sum().backward()
+    y_part.pow(2).sum().backward()
+    spread.reduce_gradients()
+    pairs = [(y_part, y.chunk(world)[rank]), (part.grad, x.grad.chunk(world)[rank])]
+    ours = dict(spread.named_parameters())
+    for name, weight in whole.named_parameters():
+        share = weight.grad[spread.held] if name.startswith("experts.") else weight.grad
+        pairs.append((ours[name].grad, share))
+
+    load = spread.gate.load.tolist()
+    total = spread.gate.update_bias(0.001)
+    same = torch.equal(total, whole.gate.load)
+    others = sum(n for r, n in enumerate(spread.sent) if r != rank)
+    return {
+        "rank": rank,
+        "experts": spread.held,
+        "parameters": sum(p.numel() for p in spread.experts.parameters()),
+        "tokens": len(part),
+        "load": load,
+        "load_of_all": total.tolist(),
+        "load_agrees": same,
+        "bias": spread.gate.bias.tolist(),
+        "sent": spread.sent,
+        "bytes": 2 * others * config.dim * 2,  # there and back, as BF16
+        "difference": max(
+            ((a - b).abs().max() / b.abs().max()).item() for a, b in pairs
+        ),
+        "gradients": len(pairs) - 1,
+    }
+
+
+def launch(
+    processes: int,
+    *arguments: str,
+    module: str = "r1.model.parallel",
+    timeout: int = 120,
+) -> list[dict]:
+    """Start `torchrun ... -m module` with arguments; a report for each process.
+
+    Raises RuntimeError with the first error of any process.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}", "-m", module, *arguments]
+    package = Path(__file__).parents[2]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=timeout
+    )
+    if done.returncode:
+        causes = [line for line in done.stderr.splitlines() if CAUSE.match(line)]
+        cause = causes[0] if causes else done.stderr[-2000:]
+        raise RuntimeError(f"the processes failed: {cause}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare under torchrun; rank 0 prints the reports of all as one line of JSON."""
+    parser = argparse.ArgumentParser(prog="r1.model.parallel", description=main.__doc__)
+    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--experts", type=int, default=16)
+    parser.add_argument("--chosen", type=int, default=4)
+    parser.add_argument("--groups", type=int, default=1)
+    parser.add_argument("--limit", type=int, default=1, help="groups a token may use")
+    args = parser.parse_args(argv)
+    config = replace(
+        ModelConfig.tiny(),
+        n_routed_experts=args.experts,
+        n_activated_experts=args.chosen,
+        n_expert_groups=args.groups,
+        n_limited_groups=args.limit,
+        initializer_range=0.2,
+    )
+    dist.init_process_group("gloo")
+    reports: list = [None] * dist.get_world_size()
+    dist.all_gather_object(reports, compare(config, args.tokens))
+    if dist.get_rank() == 0:
+        print(json.dumps(reports), flush=True)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Text from a model, one token at a time."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from r1.model.transformer import Model
+from r1.text.tokenizer import EOS_ID, PAD_ID
+
+
+def left_pad(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Stack prompts so that all end at the same place; return tokens and pads.
+
+    `pads[b]` is how many padding tokens stand before prompt b. A rotary position
+    enters attention as a difference only, so shifting a prompt changes nothing.
+
+    Raises ValueError when there is no prompt, or an empty one.
+    """
+    if not prompts or not all(prompts):
+        raise ValueError("every prompt needs a token; start it with <bos>")
+    width = max(map(len, prompts))
+    rows = [[PAD_ID] * (width - len(p)) + list(p) for p in prompts]
+    return torch.tensor(rows), torch.tensor([width - len(p) for p in prompts])
+
+
+def distribution(
+    logits: Float[Tensor, "*batch vocab"], temperature: float = 1.0
+) -> Float[Tensor, "*batch vocab"]:
+    r"""$\mathrm{softmax}(z / \tau)$; all of it on the likeliest token at $\tau = 0$.
+
+    Raises ValueError for a negative temperature.
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}; it must be 0 or more")
+    if temperature == 0:
+        best = logits.argmax(-1)
+        return F.one_hot(best, logits.shape[-1]).to(logits.dtype)
+    return torch.softmax(logits / temperature, dim=-1)
+
+
+def draw(
+    p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = None
+) -> Int[Tensor, " batch"]:
+    """One token from each row of probabilities; a row need not sum to 1."""
+    return torch.multinomial(p, 1, generator=generator)[:, 0]
+
+
+def pick(
+    logits: Float[Tensor, "batch vocab"],
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, " batch"]:
+    """One token from each row of logits, as `distribution` and `draw` have it."""
+    return draw(distribution(logits, temperature), generator)
+
+
+@torch.no_grad()
+def sample(
+    model: Model,
+    prompts: list[list[int]],
+    max_new_tokens: int = 64,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    copies: int = 1,
+    amend: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> list[list[int]]:
+    """Continue every prompt until it ends or has `max_new_tokens` more.
+
+    Returns the new tokens of each prompt, the end token included where it came; with
+    several `copies`, that many continuations of each prompt one after the other, for
+    which a prompt is read once. All rows advance together through one cache a layer;
+    once half of them have ended, the others go on alone. `generator` fixes the draw.
+    `amend` may replace tokens that were drawn: it is given those that a row has so far,
+    "rows step", and the next one of each, " rows".
+
+    Raises ValueError for fewer than one new token or copy.
+    """
+    if max_new_tokens < 1 or copies < 1:
+        raise ValueError(
+            f"{max_new_tokens} new tokens, {copies} copies: both must be at least 1"
+        )
+    tokens, pads = left_pad(prompts)
+    caches = model.new_caches(tokens.shape[1] + max_new_tokens)
+    pads = pads if pads.any() else None
+    logits = model(tokens, caches, pads)[:, -1]
+    going = torch.arange(len(prompts)).repeat_interleave(copies)
+    new = torch.full((len(going), max_new_tokens), PAD_ID)
+    rows, ended = torch.arange(len(going)), torch.zeros(len(going)).bool()
+    for step in range(max_new_tokens):
+        if len(going) != len(logits):  # copies of the prompts, or half have ended
+            caches = [cache[going] for cache in caches]
+            pads = None if pads is None else pads[going]
+            logits = logits[going]
+        chosen = pick(logits, temperature, generator)
+        if amend is not None:
+            chosen = amend(new[rows, :step], chosen)
+        new[rows, step] = torch.where(ended, PAD_ID, chosen)
+        ended = ended | (chosen == EOS_ID)
+        if ended.all() or step + 1 == max_new_tokens:
+            break
+        logits = model(chosen[:, None], caches, pads)[:, -1]
+        if 2 * ended.sum() >= len(ended):
+            going = (~ended).nonzero()[:, 0]
+            rows, ended = rows[going], ended[going]
+    texts = new.tolist()
+    return [row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in texts]

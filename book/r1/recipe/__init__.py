@@ -1,0 +1,42 @@
+"""What the stages of R1 need beside RL: curation, preference, distillation, choices."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["curation", "distillation", "preference", "spending"],
+    submod_attrs={
+        "curation": ["cold_start", "keep", "other_data", "reject", "write_up"],
+        "distillation": [
+            "Tokens",
+            "Traces",
+            "divergence",
+            "draw_traces",
+            "flops",
+            "on_policy",
+            "step_tokens",
+        ],
+        "preference": [
+            "Pair",
+            "Preference",
+            "agreement",
+            "choose",
+            "features",
+            "fit",
+            "pairs_of",
+            "preference_loss",
+            "taste",
+        ],
+        "spending": [
+            "best",
+            "budget",
+            "choices",
+            "chunks",
+            "clean_steps",
+            "final_scores",
+            "train_verifier",
+            "verifier_scores",
+            "vote",
+        ],
+    },
+)

@@ -1,0 +1,160 @@
+"""Distillation: a small model learns from what a large one wrote, or would write."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from r1.cost.accounting import count_parameters
+from r1.model.transformer import Model
+from r1.rl.environment import Environment, score
+from r1.rl.grpo_loop import parts, progress, step_generator
+from r1.rl.metrics import describe, watch
+from r1.rl.policy import answer_logits
+from r1.rl.rollout import roll_out
+from r1.rl.settings import Settings
+from r1.text.answers import is_right
+from r1.text.problems import Problem
+from r1.text.tokenizer import EOS, encode
+from r1.train.asking import ask
+from r1.train.finetuning import Example
+from r1.train.likelihood import aggregate
+from r1.train.optimizer import apply_gradient, rl_optimizer
+
+DIVERGENCES = ("reverse", "forward")
+
+
+class Tokens(NamedTuple):
+    """Tokens a model has read or written without, and with, learning from them."""
+
+    forward: int
+    learned: int = 0
+
+
+def flops(model: Model, tokens: Tokens) -> float:
+    r"""Operations: $2N$ a token forward and $6N$ a token learned from.
+
+    $N$ is `active_without_embedding`: of experts, those that work on the token. What
+    attention spends on looking back is left out.
+    """
+    active = count_parameters(model.config).active_without_embedding
+    return active * (2.0 * tokens.forward + 6.0 * tokens.learned)
+
+
+class Traces(NamedTuple):
+    """Answers of a teacher to learn from, and what all it wrote has cost in tokens."""
+
+    kept: list[Example]
+    written: int
+    cost: Tokens
+
+
+def draw_traces(
+    teacher: Model,
+    problems: list[Problem],
+    copies: int = 1,
+    generator: torch.Generator | int = 0,
+    keep: Callable[[Problem, str], bool] = is_right,
+    max_new_tokens: int = 72,
+) -> Traces:
+    """Let a teacher answer problems, `copies` times each; keep what `keep` accepts.
+
+    Answers that are thrown away have cost as much as the others.
+
+    Raises ValueError without a problem.
+    """
+    if not problems:
+        raise ValueError("there is no problem to answer; give at least one")
+    groups = ask(teacher, problems, copies, generator, max_new_tokens=max_new_tokens)
+    pairs = [(p, a) for p, group in zip(problems, groups, strict=True) for a in group]
+    kept = [
+        Example(problem.prompt, answer.text)
+        for problem, answer in pairs
+        if answer.text.endswith(EOS) and keep(problem, answer.text)
+    ]
+    read = sum(len(encode(problem.prompt)) for problem in problems)
+    written = sum(len(answer.ids) for _, answer in pairs)
+    return Traces(kept, len(pairs), Tokens(read + written))
+
+
+def divergence(
+    student: Float[Tensor, "*batch vocab"],
+    teacher: Float[Tensor, "*batch vocab"],
+    kind: str = "reverse",
+) -> Float[Tensor, "*batch"]:
+    r"""How far two models' next tokens are apart, in nats, from their logits.
+
+    "reverse": $D_\mathrm{KL}(\pi \| \pi_\mathrm{T}) = \sum_v \pi_v (\log \pi_v - \log
+    \pi_{\mathrm{T},v})$ with the student's $\pi$, which is large where the student says
+    what the teacher would not. "forward": $D_\mathrm{KL}(\pi_\mathrm{T} \| \pi)$, large
+    where the student does not say what the teacher would.
+
+    Raises ValueError for another kind.
+    """
+    if kind not in DIVERGENCES:
+        raise ValueError(f"kind is {kind!r}; use one of {DIVERGENCES}")
+    first, second = student.log_softmax(-1), teacher.log_softmax(-1)
+    if kind == "forward":
+        first, second = second, first
+    return (first.exp() * (first - second)).sum(-1)
+
+
+def on_policy(
+    model: Model,
+    teacher: Model,
+    steps: int,
+    settings: Settings = Settings(),
+    environment: Environment = Environment(),
+    seed: int = 0,
+    kind: str = "reverse",
+    optimizer: torch.optim.Optimizer | None = None,
+    start: int = 0,
+) -> Iterator[dict[str, float]]:
+    """Train `model` on its own answers, by what its teacher thinks of every token.
+
+    As grpo, but that no answer is judged: the loss is the divergence from the teacher,
+    averaged over the tokens of the student's answers, whose drawing is not
+    differentiated. Yields a dict a step; `divergence` is what was minimized. The reward
+    of the environment is for the log alone.
+
+    Source: Agarwal et al., 2024 (GKD), with lambda = 1.
+    """
+    s, env = settings, environment
+    optimizer = optimizer or rl_optimizer(model, s.updates.lr)
+    for step in progress(start, steps):
+        generator = step_generator(seed, step)
+        problems = env.ask(seed, step, s.prompts)
+        rollout = roll_out(model, problems, s.sampling, generator)
+        rewards = score(rollout, env.reward, step)
+        metrics = {"step": step, **describe(rollout, rewards, s.sampling.group)}
+        some = rollout.rows(slice(None, None, 8))
+        metrics |= watch(model, teacher, some, s.sampling.temperature)
+        norms, losses = [], []
+        for rows in parts(s.updates, len(rewards), generator):
+            part = rollout.rows(rows)
+            with torch.no_grad():
+                wanted = answer_logits(teacher, part)
+            apart = divergence(answer_logits(model, part), wanted, kind)
+            loss = aggregate(apart, part.mask, "token")
+            norms.append(apply_gradient(model, optimizer, loss, f"{step=}"))
+            losses.append(loss.item())
+        mean = sum(losses) / len(losses)
+        yield {**metrics, "divergence": mean, "grad_norm": max(norms)}
+
+
+def step_tokens(
+    settings: Settings, problems: Sequence[Problem], length: float
+) -> Tokens:
+    """Tokens that one step of grpo or on_policy has sampled, and learned from.
+
+    `problems` are those of the step, `length` the mean length of its answers. A prompt
+    is read once for its group while answers are drawn, and with every answer in the
+    update.
+    """
+    group = settings.sampling.group
+    prompts = sum(len(encode(problem.prompt)) for problem in problems)
+    answers = round(length * len(problems) * group)
+    learned = settings.updates.epochs * (group * prompts + answers)
+    return Tokens(prompts + answers, learned)

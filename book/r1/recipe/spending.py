@@ -1,0 +1,171 @@
+"""Computing more at test time: longer thoughts, more answers, and a choice of one."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from r1.model.transformer import Model
+from r1.text.answers import is_right, said
+from r1.text.problems import Problem, count_mistakes
+from r1.text.tokenizer import EOS, IDS
+from r1.train.asking import Amend
+from r1.train.finetuning import Example, stack
+from r1.train.optimizer import apply_gradient, learning_rate, rl_optimizer
+
+THINK, END, NEXT = (IDS[symbol] for symbol in ("<think>", "</think>", ";"))
+ANSWER = IDS["<answer>"]
+
+
+def budget(least: int = 0, most: int | None = None) -> Amend:
+    """Force the length of a thought: a rule for `amend` of r1.model.sample.
+
+    `least` counts steps: an end of the thought that comes before that many steps is
+    replaced by `;`, which in our world says "wait, one more". `most` counts tokens
+    behind <think>: a thought that has as many is ended. With either, the answer begins
+    with a thought, and <answer> follows its end; with neither, nothing is changed.
+
+    Raises ValueError for a negative number.
+    Source: Muennighoff et al., 2025 (s1), section 3.1.
+    """
+    if least < 0 or (most is not None and most < 0):
+        raise ValueError(f"{least=}, {most=}: neither may be negative")
+    forced = least > 0 or most is not None
+
+    def amend(
+        before: Int[Tensor, "rows step"], chosen: Int[Tensor, " rows"]
+    ) -> Int[Tensor, " rows"]:
+        if not before.shape[1]:
+            return torch.full_like(chosen, THINK) if forced else chosen
+        inside = (before[:, 0] == THINK) & ~(before == END).any(1)
+        steps = 1 + (before == NEXT).sum(1)
+        chosen = torch.where(inside & (chosen == END) & (steps < least), NEXT, chosen)
+        if most is not None and before.shape[1] > most:
+            chosen = torch.where(inside, END, chosen)
+        just_ended = (before[:, -1] == END) & forced
+        return torch.where(just_ended, ANSWER, chosen)
+
+    return amend
+
+
+def chunks(values: Sequence, size: int) -> Iterator[Sequence]:
+    """Parts of `size`, the last one of what is left."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def clean_steps(text: str) -> float:
+    """A rule that reads steps and no problem: 1 if there are some, none of them wrong.
+
+    It recomputes each single step of the thought. Whether they are the steps of the
+    problem it does not ask; that would be to solve it.
+    """
+    steps, wrong, _ = count_mistakes(text.partition("</think>")[0])
+    return float(steps > 0 and not wrong)
+
+
+def vote(
+    problem: Problem, texts: Sequence[str], weights: Sequence[float] | None = None
+) -> str | None:
+    """The digit with most votes, each weighing what `weights` says; None without one.
+
+    Of several with as many votes, the one that was said first.
+    """
+    votes: dict[str, float] = defaultdict(float)
+    for text, weight in zip(texts, weights or [1.0] * len(texts), strict=True):
+        if (digit := said(problem, text)) is not None:
+            votes[digit] += weight
+    return max(votes, key=votes.__getitem__) if votes else None
+
+
+def best(problem: Problem, texts: Sequence[str], scores: Sequence[float]) -> str | None:
+    """The digit of the answer with the highest score, the first of several."""
+    return said(problem, texts[max(range(len(texts)), key=scores.__getitem__)])
+
+
+def final_scores(
+    verifier: Model, prompt: str, texts: Sequence[str]
+) -> Float[Tensor, " batch"]:
+    """What a verifier says at the end of each answer: log-odds that it is right."""
+    tokens, mask = stack([Example(prompt, t) for t in texts])
+    return _at_end(verifier, tokens, mask)
+
+
+def _at_end(verifier: Model, tokens: Tensor, mask: Tensor) -> Tensor:
+    last = mask.shape[1] - mask.flip(1).int().argmax(1)  # the end token, as an input
+    return verifier(tokens)[torch.arange(len(tokens)), last, 0]
+
+
+def verifier_scores(verifier: Model, prompt: str, texts: Sequence[str]) -> list[float]:
+    """Chance of each answer to be right, says a verifier; 0 for one without an end."""
+    whole = [place for place, text in enumerate(texts) if text.endswith(EOS)]
+    scores = [0.0] * len(texts)
+    if whole:
+        with torch.no_grad():
+            said_of = final_scores(verifier, prompt, [texts[i] for i in whole])
+        for place, chance in zip(whole, said_of.sigmoid().tolist(), strict=True):
+            scores[place] = chance
+    return scores
+
+
+def train_verifier(
+    verifier: Model,
+    marked: Sequence[tuple[Problem, str]],
+    epochs: int = 2,
+    lr: float = 1e-3,
+    batch: int = 64,
+    seed: int = 0,
+) -> Iterator[dict[str, float]]:
+    """Teach a model, by rule-checked answers, to say which are right; a dict a step.
+
+    The loss is the binary cross-entropy of its first output behind the end token.
+
+    Raises ValueError without an answer that has an end.
+    Source: Cobbe et al., 2021.
+    """
+    whole = [(p, text) for p, text in marked if text.endswith(EOS)]
+    if not whole:
+        raise ValueError("no answer has an end; give at least one")
+    rng, optimizer = random.Random(f"verifier/{seed}"), rl_optimizer(verifier, lr)
+    steps, step = epochs * -(-len(whole) // batch), 0
+    for _ in range(epochs):
+        rng.shuffle(whole)
+        for some in chunks(whole, batch):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, lr, max(1, steps // 10))
+            tokens, mask = stack([Example(p.prompt, text) for p, text in some])
+            right = torch.tensor([float(is_right(p, text)) for p, text in some])
+            scores = _at_end(verifier, tokens, mask)
+            loss = F.binary_cross_entropy_with_logits(scores, right)
+            apply_gradient(verifier, optimizer, loss, f"{step=}")
+            hits = ((scores > 0) == (right > 0.5)).double().mean().item()
+            yield {"step": step, "loss": loss.item(), "hits": hits}
+            step += 1
+
+
+def choices(
+    problem: Problem, texts: Sequence[str], learned: Sequence[float] | None = None
+) -> dict[str, float]:
+    """Whether each way to choose one of the answers chooses a right one.
+
+    any: whoever knows the answer (pass@k). majority: a vote. clean: a vote of those
+    whose steps are clean. all if none is. learned: the one a verifier likes best, and
+    learned_vote: a vote weighed by it.
+    """
+    rule = [clean_steps(text) for text in texts]
+    picked = {
+        "majority": vote(problem, texts),
+        "clean": vote(problem, texts, rule) if any(rule) else vote(problem, texts),
+    }
+    if learned is not None:
+        picked |= {
+            "learned": best(problem, texts, learned),
+            "learned_vote": vote(problem, texts, learned),
+        }
+    found = {name: float(digit == problem.answer) for name, digit in picked.items()}
+    anybody = any(is_right(problem, text) for text in texts)
+    return {"any": float(anybody)} | found

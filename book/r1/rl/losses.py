@@ -1,0 +1,196 @@
+"""Group relative policy optimization: from rewards to a loss. It knows no model."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from r1.train.likelihood import aggregate
+
+KL_ESTIMATORS = ("k1", "k2", "k3")
+
+
+def group_advantages(
+    rewards: Float[Tensor, "prompts group"], scale: bool = True
+) -> Float[Tensor, "prompts group"]:
+    r"""How much better than the rest of its group each answer is.
+
+    $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the answers to one prompt,
+    without the division if not `scale`. The deviation is that of the group itself
+    (divided by G); TRL divides by G - 1 and adds 1e-4. A group whose rewards are all
+    equal teaches nothing: exactly 0, in whatever way the mean is rounded.
+
+    Raises ValueError for groups of one answer and for rewards that are not finite.
+    Source: DeepSeekMath, section 4.1.2; DeepSeek-R1, equation 3.
+    """
+    if rewards.shape[-1] < 2:
+        raise ValueError("a group has 1 answer; sample at least 2 for each prompt")
+    if not torch.isfinite(rewards).all():
+        bad = rewards[~torch.isfinite(rewards)][0].item()
+        raise ValueError(f"a reward is {bad}; rewards must be finite numbers")
+    equal = (rewards == rewards[..., :1]).all(-1, keepdim=True)
+    above = (rewards - rewards.mean(-1, keepdim=True)).masked_fill(equal, 0.0)
+    if not scale:
+        return above
+    std = rewards.std(-1, correction=0, keepdim=True)
+    return above / std.masked_fill(equal, 1.0)
+
+
+def ratio(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    mask: Bool[Tensor, "batch seq"],
+    level: str = "token",
+) -> Float[Tensor, "batch seq"]:
+    r"""How much likelier than when it was sampled: $\rho = \pi / \pi_\mathrm{old}$.
+
+    "token": of each token by itself. "sequence": of the whole answer,
+    $\prod_t \rho_t$, the same number at each of its tokens, as the published
+    objective has it (DeepSeek-R1, equation 1).
+
+    Raises ValueError for another level.
+    """
+    if level not in ("token", "sequence"):
+        raise ValueError(f"level is {level!r}; use 'token' or 'sequence'")
+    change = (logp - logp_old).masked_fill(~mask, 0.0)
+    if level == "sequence":
+        change = change.sum(-1, keepdim=True).expand_as(change)
+    return change.exp()
+
+
+def clipped_surrogate(
+    rho: Float[Tensor, "*shape"],
+    advantages: Float[Tensor, "*shape"],
+    clip: tuple[float, float] = (0.2, 0.2),
+) -> Float[Tensor, "*shape"]:
+    r"""$\min(\rho A,\ \mathrm{clip}(\rho, 1 - \epsilon_\mathrm{low}, 1 +
+    \epsilon_\mathrm{high})\,A)$, to be maximized.
+
+    The gradient is 0 where a step has been taken already: $A > 0$ and $\rho$ above the
+    range, $A < 0$ and $\rho$ below it.
+
+    Source: Schulman et al., 2017, equation 7; DeepSeekMath, equation 3.
+    """
+    low, high = clip
+    return torch.minimum(rho * advantages, rho.clamp(1 - low, 1 + high) * advantages)
+
+
+def silenced(
+    rho: Float[Tensor, "*shape"],
+    advantages: Float[Tensor, "*shape"],
+    clip: tuple[float, float] = (0.2, 0.2),
+) -> Bool[Tensor, "*shape"]:
+    """Where the clip of `clipped_surrogate` has taken the gradient."""
+    low, high = clip
+    above, below = rho > 1 + high, rho < 1 - low
+    return (above & (advantages > 0)) | (below & (advantages < 0))
+
+
+def kl(
+    logp: Float[Tensor, "*shape"],
+    logp_ref: Float[Tensor, "*shape"],
+    estimator: str = "k3",
+) -> Float[Tensor, "*shape"]:
+    r"""Estimates of $D_\mathrm{KL}(\pi \| \pi_\mathrm{ref})$ from tokens drawn from
+    $\pi$.
+
+    With $\ell = \log\pi - \log\pi_\mathrm{ref}$: $k_1 = \ell$, right on average;
+    $k_2 = \ell^2 / 2$, not quite; $k_3 = e^{-\ell} + \ell - 1$, right on average and
+    never negative, which is what DeepSeek uses.
+
+    Raises ValueError for another estimator.
+    Source: Schulman, 2020, "Approximating KL divergence"; DeepSeekMath, equation 4.
+    """
+    if estimator not in KL_ESTIMATORS:
+        raise ValueError(f"estimator is {estimator!r}; use one of {KL_ESTIMATORS}")
+    above = logp - logp_ref
+    if estimator == "k1":
+        return above
+    return above.square() / 2 if estimator == "k2" else (-above).exp() + above - 1
+
+
+class Loss(NamedTuple):
+    """The number to minimize, and what is worth watching beside it, detached."""
+
+    loss: Tensor
+    kl: Tensor
+    clipped: Tensor
+
+
+def grpo_loss(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+    clip: tuple[float, float] = (0.2, 0.2),
+    kl_weight: float = 0.0,
+    logp_ref: Float[Tensor, "batch seq"] | None = None,
+    how: str = "sequence",
+    level: str = "token",
+    constant: float | None = None,
+) -> Loss:
+    r"""What to minimize: $-\mathrm{aggregate}(\min[\rho A, \mathrm{clip}(\rho) A]
+    - \beta\, k_3)$.
+
+    `logp` has a gradient; `logp_old` is that of the model that wrote the answers,
+    `logp_ref` that of the model to stay near to, needed where $\beta$ = `kl_weight` is
+    not 0. In `clipped` is the share of tokens whose gradient the clip has taken.
+
+    Raises ValueError for a KL weight without a reference, and as its parts do.
+    Source: DeepSeekMath, equations 3 and 4.
+    """
+    if kl_weight and logp_ref is None:
+        raise ValueError(f"kl_weight is {kl_weight} and logp_ref is None; give it")
+    rho = ratio(logp, logp_old.detach(), mask, level)
+    spread = advantages[:, None].expand_as(rho)
+    objective = clipped_surrogate(rho, spread, clip)
+    away = torch.zeros_like(logp)
+    if logp_ref is not None:  # prompt and padding may be anywhere: e to that is inf
+        away = kl(
+            logp.masked_fill(~mask, 0.0), logp_ref.masked_fill(~mask, 0.0).detach()
+        )
+        objective = objective - kl_weight * away
+    gone = silenced(rho, spread, clip)
+    return Loss(
+        -aggregate(objective, mask, how, constant),
+        aggregate(away.detach(), mask, "token"),
+        aggregate(gone.to(logp.dtype), mask, "token"),
+    )
+
+
+@dataclass(frozen=True)
+class GRPOLoss:
+    """grpo_loss with its settings chosen: what a training loop is given.
+
+    `clip` is how far a ratio may go below and above 1; `constant` belongs to `how`.
+    """
+
+    clip: tuple[float, float] = (0.2, 0.2)
+    kl_weight: float = 0.0
+    how: str = "sequence"
+    level: str = "token"
+    constant: float | None = None
+
+    def __call__(
+        self,
+        logp: Float[Tensor, "batch seq"],
+        logp_old: Float[Tensor, "batch seq"],
+        advantages: Float[Tensor, " batch"],
+        mask: Bool[Tensor, "batch seq"],
+        logp_ref: Float[Tensor, "batch seq"] | None = None,
+    ) -> Loss:
+        """grpo_loss; the loop gives `logp_ref` where `kl_weight` is not 0."""
+        return grpo_loss(
+            logp,
+            logp_old,
+            advantages,
+            mask,
+            self.clip,
+            self.kl_weight,
+            logp_ref,
+            self.how,
+            self.level,
+            self.constant,
+        )

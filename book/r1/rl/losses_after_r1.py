@@ -1,0 +1,177 @@
+"""What came after GRPO: other losses, a rule for length, groups that are kept.
+
+It knows no model. A loss of this file takes what grpo_loss takes first, and gives a
+Loss; r1.rl.grpo is given it in its settings.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from r1.rl.losses import Loss, clipped_surrogate, ratio, silenced
+from r1.train.likelihood import aggregate
+
+NONE = torch.zeros(())
+
+
+def mean_ratio(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    mask: Bool[Tensor, "batch seq"],
+) -> Float[Tensor, " batch"]:
+    r"""$s_i = (\prod_t \rho_{i,t})^{1 / |o_i|}$: the geometric mean of the ratios.
+
+    Source: GSPO, equation 7.
+    """
+    change = (logp - logp_old.detach()).masked_fill(~mask, 0.0)
+    return (change.sum(-1) / mask.sum(-1)).exp()
+
+
+def gspo_loss(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+    clip: tuple[float, float] = (3e-4, 4e-4),
+) -> Loss:
+    r"""$-\frac1B \sum_i \min(s_i A_i, \mathrm{clip}(s_i) A_i)$: whole answers clipped.
+
+    In `clipped` is the share of tokens in answers that the clip has silenced. The
+    default range is the paper's, for answers of thousands of tokens.
+
+    Source: GSPO, equation 5 (range: section 5.1).
+    """
+    s = mean_ratio(logp, logp_old, mask)
+    gone = silenced(s, advantages, clip)[:, None].expand_as(logp).to(logp.dtype)
+    loss = -clipped_surrogate(s, advantages, clip).mean()
+    return Loss(loss, NONE, aggregate(gone, mask, "token"))
+
+
+def gspo_token_loss(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+    clip: tuple[float, float] = (3e-4, 4e-4),
+) -> Loss:
+    r"""The same gradient by tokens: $s_{i,t} = \mathrm{sg}[s_i]\, \pi_{i,t} /
+    \mathrm{sg}[\pi_{i,t}]$, averaged by answer, which is how libraries compute it.
+
+    Source: GSPO, equations 13 and 14.
+    """
+    s = mean_ratio(logp, logp_old, mask).detach()[:, None]
+    rho = s * (logp - logp.detach()).masked_fill(~mask, 0.0).exp()
+    spread = advantages[:, None].expand_as(rho)
+    loss = -aggregate(clipped_surrogate(rho, spread, clip), mask, "sequence")
+    return gspo_loss(logp, logp_old, advantages, mask, clip)._replace(loss=loss)
+
+
+def product_loss(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+    clip: tuple[float, float] = (0.2, 0.2),
+) -> Loss:
+    r"""$-\frac1B \sum_i \frac{1}{|o_i|} \min(P_i A_i, \mathrm{clip}(P_i) A_i)$ with
+    $P_i = \prod_t \rho_{i,t}$: the product with GRPO's $1 / |o_i|$.
+
+    grpo_loss with level="sequence" has no $1 / |o_i|$ at a token: the mean over tokens
+    has taken it out of a sum of $|o_i|$ equal numbers.
+    """
+    product = ratio(logp, logp_old.detach(), mask, "sequence")
+    spread = advantages[:, None].expand_as(product)
+    gain = clipped_surrogate(product, spread, clip) / mask.sum(-1, keepdim=True)
+    gone = silenced(product, spread, clip).to(logp.dtype)
+    loss = -aggregate(gain, mask, "sequence")
+    return Loss(loss, NONE, aggregate(gone, mask, "token"))
+
+
+def cispo_loss(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+    highest: float = 5.0,
+    lowest: float = 0.0,
+) -> Loss:
+    r"""$-\frac{1}{\sum_i |o_i|} \sum_{i,t} \mathrm{sg}[\min(\rho_{i,t}, c)]\, A_i
+    \log \pi_{i,t}$ with $c$ = `highest`: the weight is clipped, no token is dropped.
+
+    In `clipped` is the share of tokens whose weight the bound has lowered; they keep a
+    gradient. The paper's runs have no lower bound, and the default upper one is TRL's.
+    `lowest` is GRPO's lower clip put back: tokens of wrong answers with a ratio below
+    it are dropped, and count as clipped.
+
+    Source: MiniMax-M1, equations 4 and 5; the lower bound: equations 6 and 7.
+    """
+    rho, spread = ratio(logp, logp_old.detach(), mask).detach(), advantages[:, None]
+    dropped = (rho < lowest) & (spread < 0)
+    gain = rho.clamp(max=highest) * spread * logp.masked_fill(~mask | dropped, 0.0)
+    lowered = (((rho > highest) & (spread != 0)) | dropped).to(logp.dtype)
+    return Loss(
+        -aggregate(gain, mask, "token"), NONE, aggregate(lowered, mask, "token")
+    )
+
+
+def masked_loss(
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+    clip: tuple[float, float] = (0.2, 0.2),
+    furthest: float = 0.05,
+) -> Loss:
+    r"""GRPO without the bad answers that the policy has already left far behind.
+
+    $M_i = 0$ where $A_i < 0$ and $\frac{1}{|o_i|} \sum_t \log(\pi_\mathrm{old} / \pi)
+    >$ `furthest`, else 1. A masked answer still counts in the mean.
+
+    Source: DeepSeek-V3.2, equations 8 and 9; its threshold is not published.
+    """
+    away = -mean_ratio(logp, logp_old, mask).detach().log()
+    stays = (advantages >= 0) | (away <= furthest)
+    rho = ratio(logp, logp_old.detach(), mask)
+    spread = advantages[:, None].expand_as(rho)
+    gain = clipped_surrogate(rho, spread, clip) * stays[:, None]
+    gone = (silenced(rho, spread, clip) | ~stays[:, None]).to(logp.dtype)
+    loss = -aggregate(gain, mask, "sequence")
+    return Loss(loss, NONE, aggregate(gone, mask, "token"))
+
+
+def token_weights(
+    loss: Callable[..., Loss],
+    logp: Float[Tensor, "batch seq"],
+    logp_old: Float[Tensor, "batch seq"],
+    advantages: Float[Tensor, " batch"],
+    mask: Bool[Tensor, "batch seq"],
+) -> Float[Tensor, "batch seq"]:
+    r"""How hard a loss pushes each token: $w = -\partial L / \partial \log \pi_{i,t}$.
+
+    Every loss of this family is $\sum w_{i,t} \nabla \log \pi_{i,t}$ with a $w$ of its
+    own: what they differ in is here.
+    """
+    leaf = logp.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(leaf, logp_old, advantages, mask).loss, leaf)
+    return -slope
+
+
+def overlong_penalty(length: int, longest: int, cache: int) -> float:
+    r"""0 up to `longest` - `cache` tokens, then down to -1 at `longest`, then -1.
+
+    Raises ValueError for a cache that is not between 1 and `longest`.
+    Source: DAPO, equation 13.
+    """
+    if not 1 <= cache <= longest:
+        raise ValueError(f"cache is {cache}; choose between 1 and longest={longest}")
+    return 0.0 - min(1.0, max(0.0, (length - (longest - cache)) / cache))
+
+
+def mixed(rewards: Float[Tensor, "prompts group"]) -> Bool[Tensor, " prompts"]:
+    """Which groups say anything: those whose rewards are not all equal.
+
+    Source: DAPO, equation 11, where rewards are those for right and wrong.
+    """
+    return (rewards != rewards[:, :1]).any(-1)

@@ -1,0 +1,90 @@
+"""Answers that a policy writes, as the tokens that it learns from."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from r1.model.sampling import left_pad
+from r1.model.transformer import Model
+from r1.text.problems import Problem
+from r1.text.tokenizer import PAD_ID, encode
+from r1.train.asking import ask
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are written: `group` to each problem."""
+
+    group: int = 16
+    max_new_tokens: int = 48
+    temperature: float = 1.0
+
+
+class Rollout(NamedTuple):
+    """Answers to a batch of problems, `group` to each, one below the other.
+
+    `tokens` are prompts, padded on the left, and answers, padded on the right; `mask`
+    is true where the next token is one of the answer: at [b, s] for tokens[b, s + 1].
+    """
+
+    problems: list[Problem]
+    texts: list[str]
+    tokens: Int[Tensor, "batch seq+1"]
+    pads: Int[Tensor, " batch"] | None
+    mask: Bool[Tensor, "batch seq"]
+
+    def rows(self, some: Tensor | slice) -> "Rollout":
+        """A part of it, without its texts."""
+        pads = None if self.pads is None else self.pads[some]
+        return Rollout([], [], self.tokens[some], pads, self.mask[some])
+
+
+def roll_out(
+    model: Model,
+    problems: list[Problem],
+    sampling: Sampling = Sampling(),
+    generator: torch.Generator | int = 0,
+) -> Rollout:
+    """Write a group of answers to each problem; `generator` fixes the draws."""
+    s = sampling
+    groups = ask(model, problems, s.group, generator, s.temperature, s.max_new_tokens)
+    asked = [problem for problem in problems for _ in range(s.group)]
+    answers = [answer.ids for group in groups for answer in group]
+    left, pads = left_pad([encode(problem.prompt) for problem in problems])
+    width = max(map(len, answers))
+    right = torch.tensor([a + [PAD_ID] * (width - len(a)) for a in answers])
+    tokens = torch.cat([left.repeat_interleave(s.group, 0), right], dim=1)
+    place = torch.arange(tokens.shape[1] - 1) - (left.shape[1] - 1)
+    lengths = torch.tensor(list(map(len, answers)))
+    mask = (place >= 0) & (place < lengths[:, None])
+    pads = pads.repeat_interleave(s.group) if pads.any() else None
+    texts = [answer.text for group in groups for answer in group]
+    return Rollout(asked, texts, tokens, pads, mask)
+
+
+def join(rollouts: list[Rollout]) -> Rollout:
+    """One rollout of several, one below the other, padded to one width."""
+    lefts = [int(r.mask[0].int().argmax()) for r in rollouts]
+    most = max(lefts)
+    width = max(
+        r.mask.shape[1] + most - n for r, n in zip(rollouts, lefts, strict=True)
+    )
+    tokens, masks, pads = [], [], []
+    for r, left in zip(rollouts, lefts, strict=True):
+        sides = (most - left, width - r.mask.shape[1] - (most - left))
+        tokens.append(F.pad(r.tokens, sides, value=PAD_ID))
+        masks.append(F.pad(r.mask, sides))
+        none = torch.zeros(len(r.tokens), dtype=torch.long)
+        pads.append((none if r.pads is None else r.pads) + sides[0])
+    both = torch.cat(pads)
+    return Rollout(
+        [p for r in rollouts for p in r.problems],
+        [text for r in rollouts for text in r.texts],
+        torch.cat(tokens),
+        both if both.any() else None,
+        torch.cat(masks),
+    )

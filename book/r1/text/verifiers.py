@@ -1,0 +1,191 @@
+"""Other problems that a rule can check: countdown, and word problems.
+
+Every problem has a `prompt`, a `gold` answer, and `check(answer)`, which gives gold
+True. No answer is handed to `eval`.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+from r1.text.answers import read_integer
+
+LONGEST, DEEPEST, LARGEST = 200, 20, 9999  # characters, parentheses, a number
+_TOKENS = re.compile("[0-9]+|[-+*/()]")
+_EXPRESSION = re.compile("[-+*/()0-9 ]+")
+
+
+class Calculation(NamedTuple):
+    """What an expression is worth, exactly, and the numbers that stand in it."""
+
+    value: Fraction
+    numbers: list[int]
+
+
+class _Reader:
+    """Reads sums of products of numbers and parentheses, a token at a time."""
+
+    def __init__(self, text: str):
+        self.tokens = [*_TOKENS.findall(text), ""]
+        self.place = self.depth = 0
+        self.numbers: list[int] = []
+
+    def take(self, wanted: str) -> str:
+        """The next token if it is one of `wanted`, and nothing otherwise."""
+        token = self.tokens[self.place]
+        if not token or token not in wanted:
+            return ""
+        self.place += 1
+        return token
+
+    def sum(self) -> Fraction:
+        value = self.product()
+        while sign := self.take("+-"):
+            value += self.product() if sign == "+" else -self.product()
+        return value
+
+    def product(self) -> Fraction:
+        value = self.factor()
+        while sign := self.take("*/"):
+            factor = self.factor()
+            value = value * factor if sign == "*" else value / factor
+        return value
+
+    def factor(self) -> Fraction:
+        if self.take("("):
+            self.depth += 1
+            if self.depth > DEEPEST:
+                raise ValueError("too deep")
+            value = self.sum()
+            self.depth -= 1
+            if not self.take(")"):
+                raise ValueError("not closed")
+            return value
+        number = read_integer(self.tokens[self.place])
+        if number is None or number > LARGEST:
+            raise ValueError("no number")
+        self.place += 1
+        self.numbers.append(number)
+        return Fraction(number)
+
+
+def calculate(text: str) -> Calculation | None:
+    """The exact value of an expression of + - * / and parentheses, or None.
+
+    Numbers are whole, canonical and at most 9999; there is no sign in front, no power,
+    no `//`. None also for a division by zero, for more than 200 characters or 20 open
+    parentheses, so that no answer can take long.
+    """
+    if len(text) > LONGEST or not _EXPRESSION.fullmatch(text):
+        return None
+    reader = _Reader(text)
+    try:
+        value = reader.sum()
+    except (ValueError, ZeroDivisionError):
+        return None
+    whole = reader.place == len(reader.tokens) - 1
+    return Calculation(value, reader.numbers) if whole else None
+
+
+@dataclass(frozen=True)
+class Countdown:
+    """Numbers to combine, each exactly once, into a target."""
+
+    numbers: tuple[int, ...]
+    target: int
+    gold: str
+
+    @property
+    def prompt(self) -> str:
+        """The problem in words."""
+        numbers = ", ".join(map(str, self.numbers))
+        return f"Make {self.target} from {numbers}; use each once, with + - * / ( )."
+
+    def check(self, answer: str) -> bool:
+        """Whether the expression is worth the target and uses the numbers given."""
+        found = calculate(answer)
+        return (
+            found is not None
+            and found.value == self.target
+            and Counter(found.numbers) == Counter(self.numbers)
+        )
+
+
+def random_countdown(rng: random.Random, count: int = 4) -> Countdown:
+    """Draw `count` numbers and a target that can be made from them.
+
+    Two of the numbers at a time are replaced by what an operation makes of them, if
+    that is whole and between 1 and 9999, until one is left.
+
+    Raises ValueError for fewer than two numbers.
+    """
+    if count < 2:
+        raise ValueError(f"count is {count}; it takes two numbers to combine")
+    numbers = tuple(rng.randint(1, 25) for _ in range(count))
+    pool = [(number, str(number)) for number in numbers]
+    while len(pool) > 1:
+        rng.shuffle(pool)
+        (a, left), (b, right) = pool.pop(), pool.pop()
+        made = {"+": a + b, "*": a * b, "-": a - b, "/": a // b if a % b == 0 else 0}
+        fitting = [sign for sign, value in made.items() if 1 <= value <= LARGEST]
+        if not fitting:
+            return random_countdown(rng, count)  # start again, rarely
+        sign = rng.choice(fitting)
+        pool.append((made[sign], f"({left}{sign}{right})"))
+    target, gold = pool[0]
+    return Countdown(numbers, target, gold[1:-1])
+
+
+@dataclass(frozen=True)
+class WordProblem:
+    """A question in words whose answer is a whole number."""
+
+    prompt: str
+    gold: str
+
+    def check(self, answer: str) -> bool:
+        """Whether the answer is the number, in its canonical form."""
+        return read_integer(answer) == int(self.gold)
+
+
+Template = tuple[str, Callable[[int, int, int], int]]
+TEMPLATES: tuple[Template, ...] = (
+    (
+        "{who} has {a} marbles and buys {b} bags of {c} marbles each. "
+        "How many marbles does {who} have now?",
+        lambda a, b, c: a + b * c,
+    ),
+    (
+        "{who} reads {a} pages on each of {b} days and has {c} pages left. "
+        "How many pages has the book?",
+        lambda a, b, c: a * b + c,
+    ),
+    (
+        "{who} shares {a} cards among {b} friends so that all get the same, as many "
+        "as possible, and keeps the rest. How many cards does {who} keep?",
+        lambda a, b, c: a % b,
+    ),
+    (
+        "A tank holds {a} liters. {who} fills in {b} liters and then {c} liters. "
+        "How many liters more would fit? A negative number means that it overflows.",
+        lambda a, b, c: a - b - c,
+    ),
+    (
+        "{who} walks {a} steps to school and as many back, on {b} days. "
+        "How many steps are that?",
+        lambda a, b, c: 2 * a * b,
+    ),
+)
+NAMES = ("Ada", "Emmy", "Kurt", "Sofia", "Srinivasa")
+
+
+def random_word_problem(rng: random.Random) -> WordProblem:
+    """Draw a template, a name and three numbers from 2 to 60."""
+    text, rule = rng.choice(TEMPLATES)
+    a, b, c = (rng.randint(2, 60) for _ in range(3))
+    prompt = text.format(who=rng.choice(NAMES), a=a, b=b, c=c)
+    return WordProblem(prompt, str(rule(a, b, c)))

@@ -1,0 +1,101 @@
+"""Checkpoints: weights, optimizer and notes in one safetensors file."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from r1.model.config import ModelConfig
+from r1.model.formats import to_hugging_face, to_hugging_face_weights
+from r1.model.transformer import Model
+from r1.text.tokenizer import BOS_ID, EOS_ID, PAD_ID
+from r1.train.files import write_atomically
+from r1.train.optimizer import new_optimizer
+
+
+def save_checkpoint(
+    path: Path | str,
+    model: Model,
+    optimizer: torch.optim.Optimizer | None = None,
+    **notes: object,
+) -> None:
+    """Write weights, the optimizer's state if given, and notes to one safetensors file.
+
+    The configuration goes along. The file is complete or it is not there.
+    """
+    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        tensors.pop("model.head.weight")
+    if optimizer is not None:
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+    metadata = {
+        "config": json.dumps(asdict(model.config)),
+        "notes": json.dumps(notes),
+    }
+    write_atomically(Path(path), lambda partial: save_file(tensors, partial, metadata))
+
+
+def load_checkpoint(
+    path: Path | str, optimizer_too: bool = False
+) -> tuple[Model, torch.optim.Optimizer | None, dict]:
+    """Rebuild the model, its optimizer if asked for, and the notes from a checkpoint.
+
+    Raises FileNotFoundError, and ValueError for a file that is no checkpoint.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no checkpoint {path.name}; make it with "
+            "python -m experiments.train pretrain"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is not a safetensors file: {error}") from error
+    if "config" not in metadata:
+        raise ValueError(f"{path.name} holds no configuration; it is no checkpoint")
+    model = Model(ModelConfig.from_dict(json.loads(metadata["config"]), path.name))
+    weights = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
+    if model.config.tie_word_embeddings:
+        weights["head.weight"] = weights["embed.weight"]
+    model.load_state_dict(weights)
+    optimizer = new_optimizer(model) if optimizer_too else None
+    if optimizer is not None:
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state.setdefault(int(index), {})[name] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return model, optimizer, json.loads(metadata.get("notes", "{}"))
+
+
+def to_transformers(model: Model, folder: Path | str) -> None:
+    """Save a model as Hugging Face does, for `DeepseekV3ForCausalLM.from_pretrained`.
+
+    Writes `config.json` and `model.safetensors` with the names of DeepSeek's published
+    files; MTP modules are the layers behind the last.
+
+    Raises ConfigError for what Transformers' DeepSeek-V3 cannot be.
+    """
+    folder, config = Path(folder), to_hugging_face(model.config)
+    tied = model.config.tie_word_embeddings
+    weights = to_hugging_face_weights(model.state_dict(), model.config.n_layers)
+    if tied:
+        weights.pop("lm_head.weight")
+    config |= {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID}
+    config["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
+    write_atomically(
+        folder / "model.safetensors",
+        lambda path: save_file(weights, path, {"format": "pt"}),
+    )
+    text = json.dumps(config, indent=2) + "\n"
+    write_atomically(folder / "config.json", lambda path: path.write_text(text))

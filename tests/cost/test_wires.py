@@ -1,0 +1,45 @@
+"""What tokens cost on the way, as published, and two processes that hide it."""
+
+import pytest
+
+from r1.cost.wires import all_to_all_seconds, token_seconds
+from r1.model.config import ModelConfig
+from r1.model.parallel import launch
+
+
+def test_an_exchange_of_32_tokens_takes_the_published_120_96_microseconds():
+    exchange = all_to_all_seconds(tokens=32, experts=9, width=7000, bandwidth=50e9)
+    assert exchange * 1e6 == pytest.approx(120.96)
+    assert 2 * exchange * 61 * 1e3 == pytest.approx(14.757, abs=1e-3)
+    assert int(1 / (2 * exchange * 61)) == 67
+
+
+def test_over_nvlink_of_72_gpus_it_takes_the_published_6_72_microseconds():
+    exchange = all_to_all_seconds(tokens=32, experts=9, width=7000, bandwidth=900e9)
+    assert exchange * 1e6 == pytest.approx(6.72)
+    assert 1 / (2 * exchange * 61) == pytest.approx(1200, rel=0.02)
+
+
+def test_four_nodes_leave_nvlink_time_for_the_published_thirteen_experts():
+    v3 = ModelConfig.deepseek_v3()
+    out, inside = token_seconds(4, 8, v3.dim, infiniband=50e9, nvlink=160e9)
+    assert inside < out
+    assert round(8 * out / inside, 1) == 12.8  # "13 experts"
+    assert token_seconds(4, 13, v3.dim, 50e9, 160e9)[1] == pytest.approx(out, rel=0.02)
+
+
+def test_a_wire_without_bandwidth_is_refused():
+    with pytest.raises(ValueError, match="bandwidth is 0; choose"):
+        all_to_all_seconds(1, 1, 1, 0)
+
+
+def test_two_processes_get_the_same_numbers_in_turn_and_overlapped():
+    sizes = "--micros 3 --rows 8 --width 16 --times 1 --slower 3 --repeats 1"
+    reports = launch(2, *sizes.split(), module="r1.cost.wires")
+    assert [r["rank"] for r in reports] == [0, 1]
+    for report in reports:
+        assert report["same"]
+        assert report["bytes"] == 3 * 4 * 16 * 4
+        waited = report["wire"]
+        assert report["seconds"]["slow in_turn"] > waited
+        assert report["seconds"]["slow overlapped"] > waited

@@ -1,0 +1,49 @@
+"""Two processes that share the experts compute what one process computes."""
+
+import pytest
+
+from r1.model.parallel import launch
+
+
+@pytest.fixture(scope="module", params=[2, 1], ids=["unlimited", "one group a token"])
+def reports(request):
+    return launch(2, "--groups", "2", "--limit", str(request.param)), request.param
+
+
+def test_outputs_and_gradients_equal_those_of_one_process(reports):
+    for report in reports[0]:
+        assert report["difference"] < 1e-12
+        # the data's gradient, the router's, three of the experts, three of the shared
+        assert report["gradients"] == 8
+
+
+def test_each_process_holds_half_of_the_experts(reports):
+    held = [report["experts"] for report in reports[0]]
+    assert held == [list(range(8)), list(range(8, 16))]
+    assert len({report["parameters"] for report in reports[0]}) == 1
+
+
+def test_loads_are_summed_over_processes_before_the_bias_moves(reports):
+    one, two = reports[0]
+    both = [a + b for a, b in zip(one["load"], two["load"], strict=True)]
+    assert one["load_of_all"] == two["load_of_all"] == both
+    assert one["load_agrees"]
+    assert two["load_agrees"]
+    assert one["bias"] == two["bias"]
+    assert max(one["bias"]) == pytest.approx(0.001)
+
+
+def test_a_token_travels_once_to_each_process_that_it_needs(reports):
+    for report in reports[0]:
+        limit = reports[1]
+        assert report["tokens"] <= sum(report["sent"]) <= limit * report["tokens"]
+        assert max(report["sent"]) <= report["tokens"]
+        if limit == 1:
+            assert sum(report["sent"]) == report["tokens"]
+        away = report["sent"][1 - report["rank"]]
+        assert report["bytes"] == away * 96 * 2 * 2
+
+
+def test_what_cannot_be_shared_is_refused_by_every_process():
+    with pytest.raises(RuntimeError, match="15 experts cannot be shared by 2"):
+        launch(2, "--experts", "15", "--chosen", "3")
