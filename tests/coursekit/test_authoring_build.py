@@ -215,8 +215,12 @@ def test_what_is_shipped_is_all_that_check_needs(tmp_path):
     )
 
 
-def test_the_package_r1_is_shipped_with_its_rooms():
-    names = {name for name in release(load("r1_in_miniature")) if "/r1/" in name}
+def test_the_package_r1_is_shipped_with_its_rooms_and_what_they_require():
+    files = release(load("r1_in_miniature"))
+    required = files["r1_in_miniature/requirements.txt"].decode().splitlines()
+    assert len({line.partition(">")[0] for line in required}) == len(required)
+    assert "jaxtyping" in {line.partition(">")[0] for line in required}
+    names = {name for name in files if "/r1/" in name}
     folder = ASSIGNMENTS.parent / "r1"
     here = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
     assert names == {f"r1_in_miniature/r1/{name}" for name in here}

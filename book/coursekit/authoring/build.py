@@ -1,6 +1,7 @@
 """Release and instructor's folder of an assignment, the same bytes every time."""
 
 import io
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -72,11 +73,14 @@ def release(assignment: Assignment) -> dict[str, bytes]:
         cell=limits.cell,
         call=limits.call,
     )
-    needed = sorted({*REQUIREMENTS, *assignment.requires})
+    needed = {*REQUIREMENTS, *assignment.requires}
+    if assignment.r1:
+        project = tomllib.loads((KIT.parents[1] / "pyproject.toml").read_text("utf-8"))
+        needed |= set(project["project"]["dependencies"])
     files = {
         f"{name}.ipynb": _notebook(starter(assignment)),
         "README.md": readme.encode(),
-        "requirements.txt": ("\n".join(needed) + "\n").encode(),
+        "requirements.txt": ("\n".join(sorted(needed)) + "\n").encode(),
         **_shared(assignment),
     }
     leaks = leaked(assignment, files)
