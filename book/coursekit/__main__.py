@@ -180,7 +180,7 @@ def run_grade(options) -> int:
     rows = write_reports(options.out, results, assignment, given, roster or ())
     for row in rows:
         if row.status != "ok":
-            print(f"{row.status:<10} {row.student}: {row.reason}")
+            print(f"{row.status:<10} {row.student}: {row.reason()}")
     graded = sum(result.graded for result in results)
     spent = time.monotonic() - began
     mean = sum(result.seconds for result in results) / max(1, graded)

@@ -309,8 +309,8 @@ def test_students_are_told_what_concerns_them(tmp_path):
     old = version_of("old")
     given = {("ada", "q4"): Given(1.0, "", "new", version_of("new"), old)}
     line = row_of(result("new"), EXAMPLE, given)
-    assert f"{CHANGED}: in manual.csv change the points" in line.reason
-    page += feedback(result("new"), line, EXAMPLE, given)
+    assert f"{CHANGED}: in manual.csv change the points" in line.reason()
+    page += feedback(result("new"), line, EXAMPLE)
     assert CHANGED in page
     assert "manual.csv" not in page
 

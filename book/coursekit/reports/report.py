@@ -31,77 +31,76 @@ UNMARKED = "written answers are not marked yet"  # to students
 WAITING = "written answers wait for points in manual.csv"
 CHANGED = "the answer has changed since it was marked"
 CONFIRM = ": in manual.csv change the points, or empty the cell marked if they stay"
-ENDS = ("written", "auto", "total", "max", "status", "reason")
+ENDS = ("written", "auto", "total", "max", "status")
 
 
 @dataclass(frozen=True)
 class Row:
     """A student's row of `grades.csv`; what is not known is None, which is not zero.
 
-    `written` and `total` are not known until every written answer has its points.
+    `written` and `total` are not known until every written answer has its points;
+    `by_hand` is what people have entered, by question. `said` is the result's own
+    remark, `changed` names answers that have changed since they were marked.
     """
 
     student: str
     max: float
     status: str
-    reason: str
+    said: str
     questions: dict[str, float | None] = field(default_factory=dict)
-    written: float | None = None
+    by_hand: dict[str, Given] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
     auto: float | None = None
+    written: float | None = None
     total: float | None = None
+
+    def reason(self, student: bool = False) -> str:
+        """What is to be said, to the instructor or to the student."""
+        found = [self.said] if self.said else []
+        then = CHANGED if student else CHANGED + CONFIRM
+        found += [f"{question}: {then}" for question in self.changed]
+        if self.auto is not None and self.written is None:
+            found.append(UNMARKED if student else WAITING)
+        return "; ".join(found)
 
     def cells(self) -> dict[str, str | float | None]:
         """What stands in each column."""
         ends = {name: getattr(self, name) for name in ENDS}
-        return {"student": self.student, **self.questions, **ends}
+        return {
+            "student": self.student,
+            **self.questions,
+            **ends,
+            "reason": self.reason(),
+        }
 
 
 def row_of(result: Result, assignment: Assignment, given: Table) -> Row:
     """The row of somebody who has handed in something."""
+    student, now = result.student, result.written
+    by_hand = {q: given.get((student, q), Given()) for q in assignment.written}
     row = Row(
-        student=result.student,
+        student=student,
         max=assignment.max,
         status=result.status,
-        reason=remarks(result, assignment, given),
+        said=result.reason,
         questions=result.questions,
+        by_hand=by_hand,
     )
     if not result.graded:
         return row
-    points = [entry.points for entry in by_hand(result, assignment, given).values()]
+    entries = by_hand.items()
+    changed = tuple(q for q, entry in entries if changed_since(entry, now.get(q, "")))
+    points = [entry.points for entry in by_hand.values()]
     written = None if None in points else sum(points, 0.0)
     auto = sum(result.questions.values())
     return replace(
         row,
-        status="look" if changed(result, assignment, given) else result.status,
-        written=written,
+        status="look" if changed else result.status,
+        changed=changed,
         auto=auto,
+        written=written,
         total=None if written is None else auto + written,
     )
-
-
-def by_hand(result: Result, assignment: Assignment, given: Table) -> dict[str, Given]:
-    """What has been entered for a student, by written question."""
-    return {q: given.get((result.student, q), Given()) for q in assignment.written}
-
-
-def changed(result: Result, assignment: Assignment, given: Table) -> list[str]:
-    """The questions whose points are for an answer that was there before."""
-    entries, now = by_hand(result, assignment, given), result.written
-    return [q for q, entry in entries.items() if changed_since(entry, now.get(q, ""))]
-
-
-def remarks(
-    result: Result, assignment: Assignment, given: Table, student: bool = False
-) -> str:
-    """What is to be said of a result, to the instructor or to the student."""
-    found = [result.reason] if result.reason else []
-    if result.graded:
-        then = CHANGED if student else CHANGED + CONFIRM
-        found += [f"{q}: {then}" for q in changed(result, assignment, given)]
-        entries = by_hand(result, assignment, given).values()
-        if any(entry.points is None for entry in entries):
-            found.append(UNMARKED if student else WAITING)
-    return "; ".join(found)
 
 
 def table(
@@ -119,13 +118,13 @@ def table(
     return rows + [Row(student, most, "missing", why) for student in away]
 
 
-def feedback(result: Result, row: Row, assignment: Assignment, given: Table) -> str:
+def feedback(result: Result, row: Row, assignment: Assignment) -> str:
     """A student's page: points and messages, no source of a test."""
     return PAGES.get_template("feedback.html").render(
         assignment=assignment,
         result=result,
-        row=replace(row, reason=remarks(result, assignment, given, student=True)),
-        by_hand=by_hand(result, assignment, given),
+        row=row,
+        reason=row.reason(student=True),
         isolation=MEANING[result.isolation],
     )
 
@@ -179,10 +178,10 @@ def write_reports(
     """Write `grades.csv`, `overview.html` and `feedback/`; returns the table's rows."""
     rows = table(results, assignment, given, roster)
     by_student = {row.student: row for row in rows}
-    names = ["student", *assignment.questions, *ENDS]
+    names = ["student", *assignment.questions, *ENDS, "reason"]
     write_table(out / "grades.csv", names, [row.cells() for row in rows])
     for result in results:
-        page = feedback(result, by_student[result.student], assignment, given)
+        page = feedback(result, by_student[result.student], assignment)
         write(out / "feedback" / f"{file_name(result.student)}.html", page)
     write(out / "overview.html", overview(rows, results, assignment))
     return rows
