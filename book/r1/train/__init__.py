@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checkpoint",
         "distributed",
         "evaluation",
-        "files",
         "finetuning",
         "likelihood",
         "optimizer",
@@ -19,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={
         "asking": ["Amend", "Answer", "Asked", "ask"],
-        "checkpoint": ["load_checkpoint", "save_checkpoint", "to_transformers"],
+        "checkpoint": ["load_checkpoint", "save_checkpoint"],
         "distributed": [
             "average",
             "average_gradients",
@@ -39,7 +38,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "pass_at_k",
             "validate",
         ],
-        "files": ["write_atomically"],
         "finetuning": ["Example", "sft", "sft_loss", "stack"],
         "likelihood": ["aggregate", "token_logprobs"],
         "optimizer": [

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from r1.train.files import write_atomically
+from r1.model.files import write_atomically
 
 BOOK = Path(__file__).parents[2]
 DATA = BOOK / "data"
