@@ -10,7 +10,7 @@ from r1.text.problems import TO_DIGITS, Problem
 from r1.text.tokenizer import BOS, EOS, decode, encode
 from r1.train import asking
 
-SMALL = replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1, dim=24, n_heads=2)
+SMALL = replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
 
 
 def new_model(config=SMALL, seed=0):
