@@ -61,7 +61,7 @@ def calculate(text: str) -> Calculation | None:
         return None
     text = text.strip(" ")
     open_at = accumulate((c == "(") - (c == ")") for c in text)
-    if max(open_at) > DEEPEST:
+    if max(open_at, default=0) > DEEPEST:
         return None
     numbers: list[int] = []
     try:

@@ -55,7 +55,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "pretrain",
             "train_step",
         ],
-        "records": ["check_notes", "provenance", "read_log", "read_rows", "write_log"],
+        "records": [
+            "check_notes",
+            "provenance",
+            "read_log",
+            "read_origin",
+            "read_rows",
+            "read_run",
+            "read_seeds",
+            "write_log",
+        ],
         "survey": ["answers_to", "describe_answers", "survey_questions"],
     },
 )
