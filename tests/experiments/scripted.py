@@ -78,7 +78,7 @@ def answering(monkeypatch, write):
         calls.append(Call(texts, max_new_tokens, temperature, seed, copies, amend))
         return [
             encode(write(text, place, copy))
-            for text, place in zip(texts, number)
+            for text, place in zip(texts, number, strict=False)
             for copy in range(copies)
         ]
 

@@ -201,7 +201,7 @@ def test_what_answers_are_like_counted_by_hand():
         bare("6"),
         "nonsense",
     ]
-    row = describe_answers([TASK] * 5, texts[:4] + ["7"])
+    row = describe_answers([TASK] * 5, [*texts[:4], "7"])
     lengths = [len(encode(text)) for text in (*texts[:4], "7")]
     assert row == pytest.approx(
         {

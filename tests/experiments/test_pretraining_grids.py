@@ -329,7 +329,7 @@ def test_a_run_of_a_grid_goes_on_where_it_was_cut_off(grid, monkeypatch):
 
 def test_weights_are_looked_for_where_they_were_made(tmp_path):
     job = Job("rl", "few", 1, tmp_path)
-    with pytest.raises(SystemExit, match=r"run python -m experiments.rl base_few first"):
+    with pytest.raises(SystemExit, match=r"experiments.rl base_few first"):
         job.weights("rl/base_few_seed1")
     save_checkpoint(tmp_path / "base_few_seed1.safetensors", new_model())
     assert job.weights("rl/base_few_seed1") == tmp_path / "base_few_seed1.safetensors"
