@@ -4,6 +4,7 @@ import argparse
 import random
 from collections import Counter
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,11 +29,8 @@ def _critic_path(out: Path, step: int) -> Path:
 
 def load_training(path: Path, lr: float) -> tuple[Model, torch.optim.AdamW, dict]:
     """A model to train on, its optimizer with its past, and the notes beside them."""
-    model, saved, notes = load_checkpoint(path, optimizer_too=True)
-    optimizer = rl_optimizer(model.eval(), lr)
-    past, groups = saved.state_dict()["state"], optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": past, "param_groups": groups})
-    return model, optimizer, notes
+    model, optimizer, notes = load_checkpoint(path, partial(rl_optimizer, lr=lr))
+    return model.eval(), optimizer, notes
 
 
 def _begin(args: argparse.Namespace, out: Path, base: Model, wanted: dict) -> tuple:

@@ -53,9 +53,9 @@ def _new_model(args: argparse.Namespace) -> Model:
     return Model(_read_config(args.config))
 
 
-def _resume(args: argparse.Namespace, out: Path, wanted: dict) -> tuple:
+def _resume(args: argparse.Namespace, out: Path, wanted: dict, begin) -> tuple:
     """Model, optimizer, next step and rows so far, of a run that was cut off."""
-    model, optimizer, notes = load_checkpoint(out, optimizer_too=True)
+    model, optimizer, notes = load_checkpoint(out, begin)
     start = notes["step"]
     check_notes(out.name, notes, wanted)
     if model.config != _new_model(args).config:
@@ -95,18 +95,20 @@ def run_pretrain(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
+
+    def begin(model: Model) -> torch.optim.Optimizer:
+        if args.dtype in RECIPES:
+            lower_precision(model, RECIPES[args.dtype])
+        return new_optimizer(distributed.share(model, args.parallel == "experts"))
+
     if args.resume:
-        model, optimizer, start, rows = _resume(args, out, wanted)
+        model, optimizer, start, rows = _resume(args, out, wanted, begin)
     elif (out.exists() or out.with_suffix(".csv").exists()) and not args.force:
         raise SystemExit(f"{out.name} exists; pass --resume or --force")
     else:
         model, start, rows = _new_model(args), 0, []
-        optimizer = new_optimizer(model)
-    if args.dtype in RECIPES:
-        lower_precision(model, RECIPES[args.dtype])
+        optimizer = begin(model)
     balance = Balance(args.bias_speed, args.balance_loss, args.alpha)
-    if args.parallel == "experts":
-        optimizer = distributed.share_experts(model, optimizer)
     batch = partial(packed_batch, rows=args.rows, document=TEXTS[args.text])
     window = []
     for row in pretrain(
@@ -127,15 +129,17 @@ def run_pretrain(args: argparse.Namespace) -> None:
             rows.append(means | {"step": row["step"]})
             window = []
         if (args.save_every and done % args.save_every == 0) or last:
-            whole, state = distributed.gather(model, optimizer)
             if rank == 0:
                 write_log(out.with_suffix(".csv"), rows)
-            if rank == 0 and args.save_every:
-                state = None if last else state
-                save_checkpoint(out, whole, state, step=done, **wanted)
+            if args.save_every:
+                state = None if last else optimizer
+                save_checkpoint(out, model, state, step=done, **wanted)
+    whole = distributed.gather(model)
+    if whole is not model and args.dtype in RECIPES:
+        lower_precision(whole, RECIPES[args.dtype])
     distributed.stop()
     if rank == 0:
-        report(whole.cpu(), out, args, batch)
+        report(whole, out, args, batch)
 
 
 def report(
