@@ -18,8 +18,9 @@ from typing import NamedTuple
 import torch
 
 from r1.model.transformer import Model
-from r1.rl.loop import grpo, new_policy
-from r1.rl.losses import Loss
+from r1.rl.environment import Environment, Reward
+from r1.rl.grpo_loop import grpo
+from r1.rl.losses import GRPOLoss, Loss
 from r1.rl.losses_after_r1 import (
     cispo_loss,
     gspo_loss,
@@ -28,27 +29,29 @@ from r1.rl.losses_after_r1 import (
     overlong_penalty,
     product_loss,
 )
+from r1.rl.policy import new_policy
 from r1.rl.rewards import format_reward, rule_reward
-from r1.rl.rollout import Reward, Settings
+from r1.rl.rollout import Sampling
+from r1.rl.settings import Settings, Updates
 from r1.text.problems import Problem
 from r1.text.tokenizer import encode
 from r1.train.checkpoint import load_checkpoint
 from r1.train.evaluation import evaluate
 from r1.train.records import write_log
 
-SETTINGS = Settings(prompts=16, group=16, lr=3e-4, epochs=2, minibatches=8)
+SAMPLING = Sampling(group=16)
+SETTINGS = Settings(16, SAMPLING, Updates(lr=3e-4, epochs=2, minibatches=8))
 STEPS, TERMS = 30, 5
 WIDE = (1e9, 1e9)  # never reached
 HIGHER = (0.2, 0.28)  # DAPO, section 4.1
 CACHE = 16  # tokens before the longest answer from which on length costs
-WARM = Settings(prompts=16, group=16, lr=3e-4)  # one update a rollout
+WARM = Settings(16, SAMPLING, Updates(lr=3e-4))  # one update a rollout
 
 
 class Variant(NamedTuple):
     """What is changed; `warm` is the share of thoughts that the base is brought to."""
 
     settings: Settings = SETTINGS
-    loss: Callable[..., Loss] | None = None
     reward: Reward = rule_reward
     keep: Callable | None = None
     warm: float = 0.0
@@ -56,7 +59,7 @@ class Variant(NamedTuple):
 
 def shaped_reward(problem: Problem, text: str) -> float:
     """Rules, and the penalty of DAPO for answers that end near the limit or not."""
-    length, longest = len(encode(text)), SETTINGS.max_new_tokens
+    length, longest = len(encode(text)), SAMPLING.max_new_tokens
     return rule_reward(problem, text) + overlong_penalty(length, longest, CACHE)
 
 
@@ -81,8 +84,12 @@ class RandomReward:
         return float(self.rng.random() < 0.5)
 
 
-def _but(**changes) -> Settings:
-    return replace(SETTINGS, **changes)
+def _but(scale: bool = True, **changes) -> Settings:
+    return replace(SETTINGS, scale=scale, loss=GRPOLoss(**changes))
+
+
+def _with(loss: Callable[..., Loss], scale: bool = True) -> Settings:
+    return replace(SETTINGS, scale=scale, loss=loss)
 
 
 # Dr. GRPO divides by a number that no answer changes: updates of 32 answers of 48.
@@ -95,16 +102,16 @@ VARIANTS = {
     "dynamic": Variant(keep=mixed),
     "token": Variant(_but(how="token")),
     "overlong": Variant(reward=shaped_reward),
-    "dapo": Variant(_but(how="token", clip=HIGHER), None, shaped_reward, mixed),
+    "dapo": Variant(_but(how="token", clip=HIGHER), shaped_reward, mixed),
     "product": Variant(_but(level="sequence")),
-    "product_mean": Variant(loss=product_loss),
+    "product_mean": Variant(_with(product_loss)),
     "sum": Variant(_but(how="constant", constant=32.0)),  # no 1 / |o| at a token
-    "gspo_paper": Variant(loss=gspo_loss),
-    "gspo": Variant(loss=OWN_RANGE),
-    "cispo": Variant(loss=cispo_loss),
-    "cispo_tight": Variant(loss=partial(cispo_loss, highest=1.2)),
-    "cispo_low": Variant(loss=partial(cispo_loss, lowest=0.8)),
-    "v32": Variant(_but(scale=False), masked_loss),
+    "gspo_paper": Variant(_with(gspo_loss)),
+    "gspo": Variant(_with(OWN_RANGE)),
+    "cispo": Variant(_with(cispo_loss)),
+    "cispo_tight": Variant(_with(partial(cispo_loss, highest=1.2))),
+    "cispo_low": Variant(_with(partial(cispo_loss, lowest=0.8))),
+    "v32": Variant(_with(masked_loss, scale=False)),
     "r1_clip": Variant(_but(clip=(10.0, 10.0))),
     "r1_printed": Variant(_but(level="sequence", clip=(10.0, 10.0))),
     "wrong": Variant(reward=wrong_reward),
@@ -115,7 +122,9 @@ VARIANTS = {
 SLOWER = ("grpo", "dapo", "product", "gspo", "cispo", "r1_clip", "r1_printed")
 VARIANTS |= {
     f"{name}_slow": VARIANTS[name]._replace(
-        settings=replace(VARIANTS[name].settings, lr=1e-4)
+        settings=replace(
+            VARIANTS[name].settings, updates=replace(SETTINGS.updates, lr=1e-4)
+        )
     )
     for name in SLOWER
 }
@@ -144,7 +153,8 @@ def run(name: str, seed: int, base: Model, steps: int, out: Path) -> None:
     base = warmed(base, v.warm) if v.warm else base
     policy, reward = new_policy(base), v.reward
     reward = RandomReward(seed) if reward is RandomReward else reward
-    loop = grpo(policy, base, steps, v.settings, seed, reward, loss=v.loss, keep=v.keep)
+    env = Environment(reward=reward, keep=v.keep)
+    loop = grpo(policy, base, steps, v.settings, env, seed)
     rows = list(loop)
     write_log(log, rows, command)
     write_log(tested, [{"terms": TERMS, **evaluate(policy, TERMS)}], command)

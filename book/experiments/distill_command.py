@@ -3,6 +3,7 @@
 import argparse
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,16 +13,18 @@ from r1.recipe.distillation import (
     Tokens,
     draw_traces,
     flops,
-    is_right,
     on_policy,
-    right_reward,
     step_tokens,
 )
-from r1.recipe.spending import answer
-from r1.rl.loop import grpo, new_policy
-from r1.rl.rollout import Settings, problems_of
-from r1.text.problems import Problem, document, random_problem
+from r1.rl.environment import Environment, problems_of
+from r1.rl.grpo_loop import grpo
+from r1.rl.policy import new_policy
+from r1.rl.rollout import Sampling
+from r1.rl.settings import Settings, Updates
+from r1.text.answers import is_right
+from r1.text.problems import EitherWay, Problem, document, random_problem
 from r1.text.tokenizer import encode
+from r1.train.asking import ask
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.finetuning import Example, sft
 from r1.train.records import write_log
@@ -34,17 +37,18 @@ TESTED = range(3, 9)
 def held_out(terms: tuple[int, int], count: int, seed: int = 0) -> list[Problem]:
     """Problems that nobody is trained on; they depend on the arguments alone."""
     rng = random.Random(f"distill/{seed}/{terms[0]}-{terms[1]}")
-    return [random_problem(rng, terms, held_out=True) for _ in range(count)]
+    drawn = [random_problem(rng, terms, held_out=True) for _ in range(count)]
+    return [EitherWay(problem.terms, problem.operations) for problem in drawn]
 
 
 def measure(model: Model, problems: list[Problem], amend=None) -> dict[str, float]:
     """Shares of right answers and of those that think; tokens an answer."""
-    found = answer(model, problems, amend=amend)
-    pairs = list(zip(problems, found, strict=True))
+    answers = [a for (a,) in ask(model, problems, together=512, amend=amend)]
+    pairs = list(zip(problems, answers, strict=True))
     return {
-        "accuracy": sum(is_right(p, t[0]) for p, (t, _) in pairs) / len(pairs),
-        "thinking": sum(t[0].startswith("<think>") for _, (t, _) in pairs) / len(pairs),
-        "length": sum(n[0] for _, (_, n) in pairs) / len(pairs),
+        "accuracy": sum(is_right(p, a.text) for p, a in pairs) / len(pairs),
+        "thinking": sum(a.text.startswith("<think>") for a in answers) / len(pairs),
+        "length": sum(len(a.ids) for a in answers) / len(pairs),
     }
 
 
@@ -61,7 +65,8 @@ def lessons(
         texts = [document(rng, terms=tuple(args.terms)) for _ in range(256)]
         halves = [text.partition("=") for text in texts]
         return [Example(asked + sign, rest) for asked, sign, rest in halves], 0.0
-    problems = problems_of(args.seed, part, 256 // args.copies, tuple(args.terms))
+    count, terms = 256 // args.copies, tuple(args.terms)
+    problems = problems_of(args.seed, part, count, terms, EitherWay)
     draw = torch.Generator().manual_seed(1_000_003 * args.seed + part)
     traces = draw_traces(teacher, problems, args.copies, draw)
     return traces.kept, flops(teacher, traces.cost)
@@ -96,23 +101,18 @@ def by_steps(
     student: Model, teacher: Model, args: argparse.Namespace
 ) -> Iterator[float]:
     """Steps of grpo or on_policy; yields the operations so far after each."""
-    settings = Settings(
-        prompts=args.prompts,
-        group=args.group,
-        terms=tuple(args.terms),
-        max_new_tokens=72,
-        lr=args.lr,
-    )
+    sampling = Sampling(group=args.group, max_new_tokens=72)
+    settings = Settings(args.prompts, sampling, Updates(lr=args.lr))
+    env = Environment(partial(problems_of, terms=tuple(args.terms), kind=EitherWay))
     if args.way == "rl":
-        loop = grpo(
-            student, new_policy(student), NO_STEPS, settings, args.seed, right_reward
-        )
+        loop = grpo(student, new_policy(student), NO_STEPS, settings, env, args.seed)
     else:
         kind = {"onpolicy": "reverse", "onpolicy_forward": "forward"}[args.way]
-        loop = on_policy(student, teacher, NO_STEPS, settings, args.seed, kind)
+        loop = on_policy(student, teacher, NO_STEPS, settings, env, args.seed, kind)
     spent = 0.0
     for row in loop:
-        tokens = step_tokens(settings, args.seed, row)
+        asked = env.ask(args.seed, row["step"], settings.prompts)
+        tokens = step_tokens(settings, asked, row["length"])
         spent += flops(student, tokens)
         if args.way != "rl":
             spent += flops(teacher, Tokens(tokens.learned))

@@ -10,15 +10,22 @@ from pathlib import Path
 
 import torch
 
-from r1.rl.loop import grpo, new_policy
+from r1.rl.environment import Environment
+from r1.rl.grpo_loop import grpo
+from r1.rl.policy import new_policy
 from r1.rl.rewards import accuracy_reward, format_reward
-from r1.rl.rollout import Settings
+from r1.rl.rollout import Sampling
+from r1.rl.settings import Settings, Updates
 from r1.text.problems import Problem
 from r1.text.tokenizer import TAGS, encode
 from r1.train.checkpoint import load_checkpoint
 from r1.train.records import write_log
 
-SETTINGS = Settings(prompts=8, group=8, max_new_tokens=40, temperature=1.2, lr=6e-4)
+SETTINGS = Settings(
+    prompts=8,
+    sampling=Sampling(group=8, max_new_tokens=40, temperature=1.2),
+    updates=Updates(lr=6e-4),
+)
 STEPS = 30
 
 
@@ -64,7 +71,8 @@ def main() -> None:
     base = new_policy(load_checkpoint(args.base)[0])
     for name, reward in REWARDS.items():
         for seed in range(args.seeds):
-            rows = list(grpo(new_policy(base), base, STEPS, SETTINGS, seed, reward))
+            env = Environment(reward=reward)
+            rows = list(grpo(new_policy(base), base, STEPS, SETTINGS, env, seed))
             log = args.out / f"{name}_seed{seed}.csv"
             write_log(log, rows, "python -m experiments.hacking")
             print(log.stem, {k: round(v, 3) for k, v in rows[-1].items()}, flush=True)

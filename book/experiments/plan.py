@@ -7,9 +7,10 @@ from pathlib import Path
 
 from r1.model.transformer import Model
 from r1.recipe.preference import Preference
-from r1.rl.loop import new_policy
+from r1.rl.policy import new_policy
 from r1.rl.rewards import language_reward
-from r1.rl.rollout import Settings
+from r1.rl.rollout import Sampling
+from r1.rl.settings import Settings, Updates
 from r1.text.readable import (
     Question,
     Reading,
@@ -21,7 +22,12 @@ from r1.text.readable import (
 from r1.train.checkpoint import load_checkpoint
 
 LONGEST = 72  # tokens of an answer; a worked solution of eight terms has 52
-SETTINGS = Settings(prompts=32, group=8, terms=(3, 8), max_new_tokens=LONGEST, lr=2e-4)
+TERMS = (3, 8)
+SETTINGS = Settings(
+    prompts=32,
+    sampling=Sampling(group=8, max_new_tokens=LONGEST),
+    updates=Updates(lr=2e-4),
+)
 STAGES = ("cold-start", "reason", "reject", "tune", "prefer", "align")
 LEAVES = {"cold-start": "dev1", "reason": "dev2", "tune": "dev3", "align": "r1"}
 
@@ -82,13 +88,17 @@ SHARED = {
 }
 
 
-def tasks_of(seed: int, step: int, count: int, terms: tuple[int, int]) -> list[Task]:
+def tasks_of(
+    seed: int, step: int, count: int, terms: tuple[int, int] = TERMS
+) -> list[Task]:
     """The tasks of a step, which depend on `seed` and `step` alone."""
     rng = random.Random(f"reason/{seed}/{step}")
     return [random_task(rng, terms) for _ in range(count)]
 
 
-def mixture_of(seed: int, step: int, count: int, terms: tuple[int, int]) -> list:
+def mixture_of(
+    seed: int, step: int, count: int, terms: tuple[int, int] = TERMS
+) -> list:
     """As `tasks_of`, but every fourth is a question that needs no thought."""
     rng = random.Random(f"align/{seed}/{step}")
     return [

@@ -3,24 +3,28 @@
 import argparse
 import random
 from collections import Counter
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from r1.model.transformer import Model
-from r1.rl.loop import grpo, new_critic, new_policy, ppo
-from r1.rl.rollout import Settings
-from r1.text.problems import is_correct, is_worked_out, parse
+from r1.rl.environment import Environment, problems_of
+from r1.rl.grpo_loop import grpo
+from r1.rl.losses import GRPOLoss
+from r1.rl.policy import new_critic, new_policy
+from r1.rl.ppo_loop import ppo
+from r1.rl.rollout import Sampling
+from r1.rl.settings import PPOSettings, Settings, Updates
+from r1.text.answers import is_right, said
+from r1.text.problems import is_worked_out
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import answer_often, evaluate, majority_right, pass_at_k
 from r1.train.optimizer import rl_optimizer
 from r1.train.records import check_notes, read_rows, write_log
 
 TESTED = range(3, 9)  # terms of the problems that are answered at the end
-SHOWN = ("prompts", "group", "max_new_tokens", "temperature", "lr", "kl_weight")
-SHOWN += ("how", "level", "epochs", "minibatches")
 
 
 def _critic_path(out: Path, step: int) -> Path:
@@ -59,25 +63,34 @@ def run(args: argparse.Namespace) -> None:
     out = args.out.with_suffix(".safetensors")
     if args.threads:
         torch.set_num_threads(args.threads)
-    known = {field.name for field in fields(Settings)}
-    given = {k: v for k, v in vars(args).items() if k in known}
-    pairs = {"clip": tuple(args.clip), "terms": tuple(args.terms)}
-    settings = Settings(**given | pairs | {"scale": not args.no_std})
-    wanted = asdict(settings) | {"seed": args.seed, "base": args.base.stem}
-    wanted |= {"algorithm": args.algorithm, "lam": args.lam, "steps": args.steps}
-    wanted = {k: list(v) if isinstance(v, tuple) else v for k, v in wanted.items()}
+    sampling = Sampling(args.group, args.max_new_tokens, args.temperature)
+    updates = Updates(args.lr, args.epochs, args.minibatches)
     if args.algorithm == "ppo":
-        wanted["critic_lr"] = args.critic_lr
-    base = new_policy(load_checkpoint(args.base)[0])
-    models, optimizers, start, rows = _begin(args, out, base, wanted)
-    common = {"settings": settings, "seed": args.seed, "start": start}
-    if args.algorithm == "ppo":
-        rates = {"lam": args.lam, "critic_lr": args.critic_lr}
-        loop = ppo(
-            *models, base, args.steps, optimizers=tuple(optimizers), **common, **rates
+        settings = PPOSettings(
+            args.prompts,
+            sampling,
+            updates,
+            tuple(args.clip),
+            args.how,
+            args.lam,
+            args.critic_lr,
         )
     else:
-        loop = grpo(*models, base, args.steps, optimizer=optimizers[0], **common)
+        loss = GRPOLoss(
+            tuple(args.clip), args.kl_weight, args.how, args.level, args.constant
+        )
+        settings = Settings(args.prompts, sampling, updates, not args.no_std, loss)
+    env = Environment(partial(problems_of, terms=tuple(args.terms)))
+    wanted = {"settings": repr(settings), "terms": list(args.terms)}
+    wanted |= {"seed": args.seed, "base": args.base.stem}
+    wanted |= {"algorithm": args.algorithm, "steps": args.steps}
+    base = new_policy(load_checkpoint(args.base)[0])
+    models, optimizers, start, rows = _begin(args, out, base, wanted)
+    common = (settings, env, args.seed)
+    if args.algorithm == "ppo":
+        loop = ppo(*models, base, args.steps, *common, tuple(optimizers), start)
+    else:
+        loop = grpo(*models, base, args.steps, *common, optimizers[0], start)
     for row in loop:
         rows.append(row)
         done = row["step"] + 1
@@ -117,11 +130,13 @@ def run_passk(args: argparse.Namespace) -> None:
         k = 2**power
         marks = {"pass": [], "worked": [], "majority": []}
         for problem, texts in found:
-            for name, judge in (("pass", is_correct), ("worked", is_worked_out)):
+            for name, judge in (("pass", is_right), ("worked", is_worked_out)):
                 hits = sum(judge(problem, text) for text in texts)
                 marks[name].append(pass_at_k(args.samples, hits, k))
             for _ in range(16):
-                votes = Counter(filter(None, map(parse, rng.sample(texts, k))))
+                votes = Counter(
+                    filter(None, (said(problem, t) for t in rng.sample(texts, k)))
+                )
                 marks["majority"].append(majority_right(votes, problem.answer))
         means = {name: sum(values) / len(values) for name, values in marks.items()}
         rows.append({"k": k, **means})
@@ -147,13 +162,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         command.add_argument("--out", type=Path, required=True, help="to write")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--steps", type=int, default=100)
-        for option in SHOWN:
-            default = getattr(Settings, option)
-            flag = "--" + option.replace("_", "-")
-            command.add_argument(flag, type=type(default), default=default)
+        for options in (Settings, Sampling, Updates, GRPOLoss):
+            for field in fields(options):
+                if type(field.default) in (int, float, str):
+                    flag = "--" + field.name.replace("_", "-")
+                    kind = type(field.default)
+                    command.add_argument(flag, type=kind, default=field.default)
         command.add_argument("--constant", type=float, help="for --how constant")
-        command.add_argument("--terms", type=int, nargs=2, default=Settings.terms)
-        command.add_argument("--clip", type=float, nargs=2, default=Settings.clip)
+        command.add_argument("--terms", type=int, nargs=2, default=(5, 5))
+        command.add_argument("--clip", type=float, nargs=2, default=(0.2, 0.2))
         command.add_argument("--no-std", action="store_true", help="no division by it")
         command.add_argument("--lam", type=float, default=1.0, help="of PPO's GAE")
         command.add_argument("--critic-lr", type=float, default=3e-4, help="of PPO")

@@ -5,11 +5,12 @@ import random
 from pathlib import Path
 
 from experiments.distill_command import common, finished, held_out, measure
-from r1.recipe.distillation import is_right
-from r1.recipe.spending import answer, budget, choices, train_verifier, verifier_scores
-from r1.rl.loop import new_critic, new_policy
-from r1.rl.rollout import problems_of
-from r1.text.problems import is_worked_out
+from r1.recipe.spending import budget, choices, train_verifier, verifier_scores
+from r1.rl.environment import problems_of
+from r1.rl.policy import new_critic, new_policy
+from r1.text.answers import is_right
+from r1.text.problems import EitherWay, is_worked_out
+from r1.train.asking import ask
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import pass_at_k
 from r1.train.records import write_log
@@ -21,12 +22,13 @@ def run_verifier(args: argparse.Namespace) -> None:
     if finished(out, args):
         return
     model = new_policy(load_checkpoint(args.model)[0])
-    problems = problems_of(args.seed, 0, args.problems, tuple(args.terms))
-    found = answer(model, problems, args.copies, args.seed)
+    terms = tuple(args.terms)
+    problems = problems_of(args.seed, 0, args.problems, terms, EitherWay)
+    found = ask(model, problems, args.copies, args.seed, together=512)
     marked = [
-        (problem, text)
-        for problem, (texts, _) in zip(problems, found, strict=True)
-        for text in texts
+        (problem, answer.text)
+        for problem, answers in zip(problems, found, strict=True)
+        for answer in answers
     ]
     verifier = new_critic(model)
     rows = list(train_verifier(verifier, marked, args.epochs, args.lr, seed=args.seed))
@@ -43,7 +45,10 @@ def run_votes(args: argparse.Namespace) -> None:
     model = new_policy(load_checkpoint(args.model)[0])
     verifier = new_policy(load_checkpoint(args.verifier)[0]) if args.verifier else None
     problems = held_out((args.terms, args.terms), args.problems)
-    found = answer(model, problems, args.samples, args.seed)
+    answers = ask(model, problems, args.samples, args.seed, together=512)
+    found = [
+        ([a.text for a in group], [len(a.ids) for a in group]) for group in answers
+    ]
     liked = [
         verifier_scores(verifier, problem.prompt, texts) if verifier else None
         for problem, (texts, _) in zip(problems, found, strict=True)
@@ -54,7 +59,7 @@ def run_votes(args: argparse.Namespace) -> None:
         k, sums, draws = 2**power, {}, 0
         for problem, (texts, _), scores in zip(problems, found, liked, strict=True):
             hits = sum(is_right(problem, text) for text in texts)
-            worked = sum(is_worked_out(problem, text, is_right) for text in texts)
+            worked = sum(is_worked_out(problem, text) for text in texts)
             for _ in range(args.draws):
                 places = rng.sample(range(args.samples), k)
                 some = None if scores is None else [scores[i] for i in places]

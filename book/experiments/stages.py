@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from experiments.plan import (
     PLANS,
     SETTINGS,
     STAGES,
+    TERMS,
     Plan,
     Run,
     Watched,
@@ -29,12 +31,14 @@ from experiments.plan import (
     tasks_of,
 )
 from experiments.rl_command import load_training
+from r1.model.files import write_atomically
 from r1.recipe.curation import cold_start, other_data, reject, write_up
 from r1.recipe.preference import Preference, agreement, fit, pairs_of
-from r1.rl.loop import grpo, new_policy
+from r1.rl.environment import Environment
+from r1.rl.grpo_loop import grpo
+from r1.rl.policy import new_policy
 from r1.text.readable import random_task
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
-from r1.train.files import write_atomically
 from r1.train.finetuning import Example, sft
 from r1.train.optimizer import rl_optimizer
 from r1.train.records import check_notes, read_rows, write_log
@@ -102,21 +106,19 @@ def reinforce(run: Run, stage: str, parts: list, ask, problems: int, taste=None)
         return
     reference = run.begin(stage)
     if path.exists():
-        model, optimizer, notes = load_training(path, SETTINGS.lr)
+        model, optimizer, notes = load_training(path, SETTINGS.updates.lr)
         check_notes(path.name, notes, notes_of(run, stage))
         start, rows = notes["step"], read_rows(path.with_suffix(".csv"), notes["step"])
     else:
         model = new_policy(reference)
-        optimizer = rl_optimizer(model, SETTINGS.lr)
+        optimizer = rl_optimizer(model, SETTINGS.updates.lr)
     end, last = 0, sum(steps for steps, _ in parts)
     for steps, reward in parts:
         end += steps
         watched = Watched(reward)
-        loop = grpo(
-            *(model, reference, end, SETTINGS, run.seed, watched, optimizer),
-            start=max(start, end - steps),
-            ask=ask,
-        )
+        env = Environment(ask, watched)
+        first = max(start, end - steps)
+        loop = grpo(model, reference, end, SETTINGS, env, run.seed, optimizer, first)
         for row in timed(loop, rows[-1]["seconds"] if rows else 0.0):
             rows.append(row | watched.means(taste))
             done = row["step"] + 1
@@ -145,7 +147,7 @@ def run_reject(run: Run, problems: int) -> None:
         return
     model, rng = run.begin("reject"), random.Random(f"reject/{run.seed}")
     start = time.process_time()
-    asked = [random_task(rng, SETTINGS.terms) for _ in range(plan.tasks)]
+    asked = [random_task(rng, TERMS) for _ in range(plan.tasks)]
     texts = answers_to(model, asked, run.seed, copies=plan.samples)
     each = [task for task in asked for _ in range(plan.samples)]
     kept, row = reject(each, texts)
@@ -176,7 +178,7 @@ def run_prefer(run: Run, problems: int) -> None:
     if path.exists():
         return
     rng, model = random.Random(f"preference/{run.seed}"), run.begin("prefer")
-    asked = [random_task(rng, SETTINGS.terms) for _ in range(PAIRED)]
+    asked = [random_task(rng, TERMS) for _ in range(PAIRED)]
     texts = answers_to(model, asked, run.seed, copies=4, temperature=WARM)
     pairs = pairs_of(rng, asked, texts)
     half = len(pairs) // 2
@@ -226,7 +228,6 @@ def run_price(run: Run, script: str, problems: int, steps: int = PRICED) -> None
 
     From the base model and on problems of five terms, as in chapter 13.
     """
-    settings = replace(SETTINGS, terms=(5, 5))
     weight = 0.0 if script == "none" else 1.0
     reward = reasoning_reward(weight, script if weight else None)
     path = run.folder / f"price_{script}_seed{run.seed}.csv"
@@ -234,7 +235,8 @@ def run_price(run: Run, script: str, problems: int, steps: int = PRICED) -> None
         return
     base = new_policy(load_checkpoint(run.base)[0])
     model, watched, rows = new_policy(base), Watched(reward), []
-    for row in grpo(model, base, steps, settings, run.seed, watched, ask=tasks_of):
+    env = Environment(partial(tasks_of, terms=(5, 5)), watched)
+    for row in grpo(model, base, steps, SETTINGS, env, run.seed):
         rows.append(row | watched.means())
     test_checkpoint(model, path.with_suffix(""), problems)
     write_log(path, rows, command())

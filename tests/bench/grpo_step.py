@@ -31,11 +31,12 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallba
 from transformers.utils import logging
 
 from r1.model.formats import rename_weights
+from r1.model.hugging_face import to_transformers
 from r1.rl import loop, rollout
 from r1.rl.losses import grpo_loss
 from r1.rl.rewards import rule_reward
 from r1.text.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
-from r1.train.checkpoint import load_checkpoint, to_transformers
+from r1.train.checkpoint import load_checkpoint
 from r1.train.likelihood import token_logprobs
 from r1.train.records import write_log
 

@@ -13,7 +13,7 @@ from experiments.plan import PLANS, STAGES, Plan, Run, Watched, reasoning_reward
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
 from r1.recipe.preference import Preference
-from r1.rl.rollout import Settings
+from r1.rl.settings import Settings
 from r1.text.readable import Task, judge, solution
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.records import read_log

@@ -14,12 +14,13 @@ from transformers.modeling_layers import MtpModel
 
 from r1.model.config import ModelConfig
 from r1.model.formats import ConfigError, rename_weights, to_hugging_face
+from r1.model.hugging_face import to_transformers
 from r1.model.moe import routers
 from r1.model.mtp import mtp_losses
 from r1.model.sampling import sample
 from r1.model.transformer import Model, cross_entropy
 from r1.text.tokenizer import EOS_ID, encode
-from r1.train.checkpoint import load_checkpoint, to_transformers
+from r1.train.checkpoint import load_checkpoint
 
 DATA = Path(__file__).parents[2] / "book/data"
 BASE = replace(

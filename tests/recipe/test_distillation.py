@@ -11,20 +11,23 @@ from r1.recipe.distillation import (
     divergence,
     draw_traces,
     flops,
-    is_right,
     on_policy,
-    right_reward,
-    said,
     step_tokens,
 )
-from r1.rl.rollout import Settings, logprobs, problems_of, roll_out
-from r1.text.problems import Problem, is_worked_out
+from r1.rl.environment import problems_of
+from r1.rl.policy import logprobs
+from r1.rl.rewards import rule_reward
+from r1.rl.rollout import Sampling, roll_out
+from r1.rl.settings import Settings, Updates
+from r1.text.answers import is_right, said
+from r1.text.problems import EitherWay, is_worked_out
 from r1.text.tokenizer import EOS, VOCAB_SIZE, encode
 from r1.train.checkpoint import save_checkpoint
 from r1.train.records import read_log
 
-SIX = Problem((7, 3, 5), "*+")  # 7*3+5 = 6
-SMALL = Settings(prompts=2, group=4, max_new_tokens=12, lr=1e-3)
+SIX = EitherWay((7, 3, 5), "*+")  # 7*3+5 = 6
+FEW = Sampling(group=4, max_new_tokens=12)
+SMALL = Settings(2, FEW, Updates(lr=1e-3))
 
 
 def new_model(seed=0):
@@ -50,18 +53,18 @@ def new_model(seed=0):
     ],
 )
 def test_a_text_says_one_digit_or_nothing(text, digit):
-    assert said(text) == digit
+    assert said(SIX, text) == digit
     assert is_right(SIX, text) == (digit == "6")
-    assert right_reward(SIX, text) == (digit == "6") + 0.1 * (digit is not None)
+    assert rule_reward(SIX, text) == (digit == "6") + 0.1 * (digit is not None)
 
 
 def test_worked_out_asks_for_every_step_in_any_script():
     right = ("<think>7*3=1;1+5=6</think>", "<think>h*d=b;1+5=6</think>")
     wrong = ("", "<think>1+5=6</think>", "<think>7*3=1;1+5=7</think>")
     for end in ("<answer>6</answer><eos>", "<answer>6=1+5</answer>"):
-        assert all(is_worked_out(SIX, thought + end, is_right) for thought in right)
-        assert not any(is_worked_out(SIX, thought + end, is_right) for thought in wrong)
-    assert not is_worked_out(SIX, right[0] + "<answer>5</answer>", is_right)
+        assert all(is_worked_out(SIX, thought + end) for thought in right)
+        assert not any(is_worked_out(SIX, thought + end) for thought in wrong)
+    assert not is_worked_out(SIX, right[0] + "<answer>5</answer>")
 
 
 def test_the_divergences_are_kullback_and_leiblers_by_hand():
@@ -93,7 +96,7 @@ def test_the_reverse_divergence_is_what_samples_of_the_student_show():
 
 
 def test_traces_keep_what_is_right_and_count_all():
-    problems = [SIX, Problem((2, 2, 2), "++")]
+    problems = [SIX, EitherWay((2, 2, 2), "++")]
     draw = torch.Generator().manual_seed(0)
     everything = draw_traces(
         new_model(), problems, 3, draw, lambda *_: True, max_new_tokens=400
@@ -122,15 +125,14 @@ def test_learning_costs_three_times_reading():
 
 
 def test_a_step_is_counted_as_it_was():
-    settings, seed = Settings(prompts=3, group=4, max_new_tokens=12), 7
-    model = new_model()
-    row = next(on_policy(model, new_model(1), 1, settings, seed))
-    problems = problems_of(seed, 0, 3, settings.terms)
+    settings, seed = Settings(3, FEW), 7
+    row = next(on_policy(new_model(), new_model(1), 1, settings, seed=seed))
+    problems = problems_of(seed, 0, 3)
     draw = torch.Generator().manual_seed(1_000_003 * seed)
-    rollout = roll_out(new_model(), problems, settings, draw)
+    rollout = roll_out(new_model(), problems, FEW, draw)
     written = int(rollout.mask.sum())
     prompts = sum(len(encode(problem.prompt)) for problem in problems)
-    assert step_tokens(settings, seed, row) == (
+    assert step_tokens(settings, problems, row["length"]) == (
         prompts + written,
         4 * prompts + written,
     )
@@ -141,8 +143,8 @@ def test_the_gradient_is_that_of_the_divergence_and_not_of_the_drawing():
     ours, theirs, teacher = new_model(), new_model(), new_model(1)
     sgd = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (ours, theirs)]
     next(on_policy(theirs, teacher, 1, SMALL, optimizer=sgd[1]))
-    problems = problems_of(0, 0, SMALL.prompts, SMALL.terms)
-    rollout = roll_out(ours, problems, SMALL, torch.Generator().manual_seed(0))
+    problems = problems_of(0, 0, SMALL.prompts)
+    rollout = roll_out(ours, problems, FEW, torch.Generator().manual_seed(0))
     first = ours(rollout.tokens[:, :-1], pads=rollout.pads).log_softmax(-1)
     with torch.no_grad():
         second = teacher(rollout.tokens[:, :-1], pads=rollout.pads).log_softmax(-1)
@@ -173,13 +175,13 @@ def test_a_teacher_of_itself_has_nothing_to_teach():
 def test_a_run_that_is_resumed_is_the_run_that_was_not_cut_off():
     whole, parted, teacher = new_model(), new_model(), new_model(1)
     sgd = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (whole, parted)]
-    list(on_policy(whole, teacher, 2, SMALL, 3, optimizer=sgd[0]))
-    list(on_policy(parted, teacher, 1, SMALL, 3, optimizer=sgd[1]))
-    list(on_policy(parted, teacher, 2, SMALL, 3, optimizer=sgd[1], start=1))
+    list(on_policy(whole, teacher, 2, SMALL, seed=3, optimizer=sgd[0]))
+    list(on_policy(parted, teacher, 1, SMALL, seed=3, optimizer=sgd[1]))
+    list(on_policy(parted, teacher, 2, SMALL, seed=3, optimizer=sgd[1], start=1))
     for a, b in zip(whole.parameters(), parted.parameters(), strict=True):
         torch.testing.assert_close(a, b)
     problems = problems_of(0, 0, 2, (3, 3))
-    rollout = roll_out(whole, problems, SMALL, torch.Generator().manual_seed(0))
+    rollout = roll_out(whole, problems, FEW, torch.Generator().manual_seed(0))
     torch.testing.assert_close(logprobs(whole, rollout), logprobs(parted, rollout))
 
 

@@ -8,11 +8,9 @@ from r1.model.config import ModelConfig
 from r1.model.sampling import sample
 from r1.model.transformer import Model
 from r1.recipe.spending import (
-    answer,
     best,
     budget,
     choices,
-    chunks,
     clean_steps,
     train_verifier,
     verifier_scores,
@@ -20,6 +18,7 @@ from r1.recipe.spending import (
 )
 from r1.text.problems import Problem, random_problem, worked_solution
 from r1.text.tokenizer import EOS, EOS_ID, IDS, VOCAB_SIZE, decode, encode
+from r1.train.asking import ask
 from r1.train.checkpoint import save_checkpoint
 from r1.train.records import read_log
 
@@ -89,12 +88,14 @@ def test_a_negative_budget_is_refused(limits):
         budget(**limits)
 
 
-def test_answers_come_in_groups_and_do_not_depend_on_the_parts():
+def test_answers_come_in_groups_also_where_not_all_are_asked_at_once():
     problems = [SIX, Problem((2, 2, 2), "++"), Problem((9, 9), "-")]
-    found = answer(new_model(), problems, copies=3, max_new_tokens=5)
-    assert [len(texts) for texts, _ in found] == [3, 3, 3]
-    assert all(1 <= n <= 5 for _, lengths in found for n in lengths)
-    assert [len(part) for part in chunks(range(7), 3)] == [3, 3, 1]
+    found = ask(new_model(), problems, copies=3, max_new_tokens=5)
+    apart = ask(new_model(), problems, copies=3, max_new_tokens=5, together=3)
+    for groups in (found, apart):
+        assert [len(group) for group in groups] == [3, 3, 3]
+        assert all(1 <= len(a.ids) <= 5 for group in groups for a in group)
+        assert all(decode(a.ids) == a.text for group in groups for a in group)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +114,12 @@ def test_steps_of_another_problem_are_clean_as_well():
 
 
 def test_votes_weigh_and_ties_go_to_the_first():
-    assert vote([BARE, RIGHT, RIGHT]) == "6"
-    assert vote([BARE, RIGHT]) == "9"
-    assert vote([BARE, RIGHT, "nonsense"], [0.2, 0.3, 5.0]) == "6"
-    assert vote(["nonsense"]) is None
-    assert best([BARE, RIGHT], [0.1, 0.9]) == "6"
-    assert best([BARE, RIGHT], [0.5, 0.5]) == "9"
+    assert vote(SIX, [BARE, RIGHT, RIGHT]) == "6"
+    assert vote(SIX, [BARE, RIGHT]) == "9"
+    assert vote(SIX, [BARE, RIGHT, "nonsense"], [0.2, 0.3, 5.0]) == "6"
+    assert vote(SIX, ["nonsense"]) is None
+    assert best(SIX, [BARE, RIGHT], [0.1, 0.9]) == "6"
+    assert best(SIX, [BARE, RIGHT], [0.5, 0.5]) == "9"
 
 
 def test_choices_judge_every_way_to_choose():

@@ -8,33 +8,24 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from experiments import rl_command, train
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
-from r1.rl import loop as rl
-from r1.rl.loop import grpo, new_critic, new_policy, ppo
-from r1.rl.losses import grpo_loss
-from r1.rl.rollout import (
-    Settings,
-    answer_logits,
-    by_length,
-    describe,
-    entropy,
-    join,
-    logprobs,
-    problems_of,
-    roll_out,
-    score,
-)
+from r1.rl.environment import Environment, problems_of, score
+from r1.rl.grpo_loop import ROUNDS, grpo, refill
+from r1.rl.losses import GRPOLoss, grpo_loss
+from r1.rl.losses_after_r1 import gspo_loss, mixed
+from r1.rl.metrics import describe, entropy
+from r1.rl.policy import answer_logits, by_length, logprobs, new_critic, new_policy
+from r1.rl.ppo_loop import ppo
+from r1.rl.rollout import Sampling, join, roll_out
+from r1.rl.settings import PPOSettings, Settings, Updates
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS, EOS_ID, PAD_ID, encode
-from r1.train import records
-from r1.train.checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = replace(
     ModelConfig.tiny(), dim=32, n_layers=2, n_dense_layers=1, moe_inter_dim=16
 )
-FEW = Settings(prompts=3, group=4, terms=(3, 5), max_new_tokens=6)
+FEW = Sampling(group=4, max_new_tokens=6)
 UNEVEN = [Problem((7, 3, 5), "*+"), Problem((2, 2, 9, 4, 3), "+*-*")]
 
 
@@ -43,9 +34,9 @@ def new_model(seed=0):
     return new_policy(Model(SMALL))
 
 
-def rolled(model=None, settings=FEW, seed=0, problems=UNEVEN):
+def rolled(model=None, sampling=FEW, seed=0, problems=UNEVEN):
     generator = torch.Generator().manual_seed(seed)
-    return roll_out(model or new_model(), problems, settings, generator)
+    return roll_out(model or new_model(), problems, sampling, generator)
 
 
 def even(problem, text):
@@ -62,12 +53,18 @@ def chance_of_even(model, problems):
     return torch.stack(chances).mean().item()
 
 
-def loop(name, model, steps, base=None, **options):
-    """Run a loop to its end; return the rows."""
-    base = base or new_policy(model)
+def loop(name, model, steps, reward=even, keep=None, base=None, seed=0, **settings):
+    """Run a loop to its end on problems of 3 to 5 terms; return the rows."""
+    base, ask = base or new_policy(model), partial(problems_of, terms=(3, 5))
+    env = Environment(ask, reward, keep)
+    settings = {"prompts": 3, "sampling": FEW} | settings
     if name == "grpo":
-        return list(grpo(model, base, steps, **options))
-    return list(ppo(model, new_critic(base), base, steps, **options))
+        return list(grpo(model, base, steps, Settings(**settings), env, seed))
+    chosen = PPOSettings(**settings)
+    return list(ppo(model, new_critic(base), base, steps, chosen, env, seed))
+
+
+MORE = {"prompts": 8, "sampling": Sampling(group=8, max_new_tokens=6)}
 
 
 LOOPS = pytest.mark.parametrize("name", ["grpo", "ppo"])
@@ -182,7 +179,7 @@ def test_a_reward_that_is_no_number_stops_the_loop_before_any_update(name):
     model = new_model()
     before = weights(model)
     with pytest.raises(FloatingPointError, match=r"step 0: the reward of .* is nan"):
-        loop(name, model, 1, settings=FEW, reward=lambda problem, text: math.nan)
+        loop(name, model, 1, reward=lambda problem, text: math.nan)
     assert_close(weights(model), before, rtol=0, atol=0)
 
 
@@ -217,20 +214,19 @@ def test_a_policy_is_the_base_without_its_modules_and_a_critic_begins_at_0():
 
 @LOOPS
 def test_one_step_makes_a_rewarded_answer_likelier(name):
-    model, settings = new_model(), replace(FEW, prompts=8, group=8, lr=1e-3)
-    problems = problems_of(0, 0, 8, FEW.terms)
+    model, problems = new_model(), problems_of(0, 0, 8, (3, 5))
     before = chance_of_even(model, problems)
-    (row,) = loop(name, model, 1, settings=settings, reward=even)
+    (row,) = loop(name, model, 1, **MORE, updates=Updates(lr=1e-3))
     assert 0 < row["reward"] < 1
     assert chance_of_even(model, problems) > before + 0.001
 
 
 @LOOPS
 def test_a_punished_answer_becomes_rarer(name):
-    model, settings = new_model(), replace(FEW, prompts=8, group=8, lr=1e-3)
-    problems = problems_of(0, 0, 8, FEW.terms)
+    model, problems = new_model(), problems_of(0, 0, 8, (3, 5))
     before = chance_of_even(model, problems)
-    loop(name, model, 1, settings=settings, reward=lambda p, t: -even(p, t))
+    updates = Updates(lr=1e-3)
+    loop(name, model, 1, lambda p, t: -even(p, t), **MORE, updates=updates)
     assert chance_of_even(model, problems) < before - 0.001
 
 
@@ -238,14 +234,14 @@ def test_a_punished_answer_becomes_rarer(name):
 def test_a_step_in_which_all_rewards_are_equal_leaves_the_model_as_it_is(name):
     model = new_model()
     before = weights(model)
-    (row,) = loop(name, model, 1, settings=FEW, reward=lambda problem, text: 0.1)
+    (row,) = loop(name, model, 1, reward=lambda problem, text: 0.1)
     assert row["no_signal"] == 1
     assert row["grad_norm"] == 0
     assert_close(weights(model), before, rtol=0, atol=0)
 
 
 def test_with_one_update_a_rollout_the_loss_is_0_and_nothing_is_ever_clipped():
-    rows = loop("grpo", new_model(), 3, settings=FEW, reward=even)
+    rows = loop("grpo", new_model(), 3)
     for row in rows:
         assert abs(row["loss"]) < 1e-6
         assert row["clipped"] == 0
@@ -253,17 +249,16 @@ def test_with_one_update_a_rollout_the_loss_is_0_and_nothing_is_ever_clipped():
 
 
 def test_with_more_updates_a_rollout_ratios_leave_1_and_the_clip_works():
-    settings = replace(FEW, epochs=4, minibatches=2, lr=3e-3, clip=(0.05, 0.05))
-    (row,) = loop("grpo", new_model(), 1, settings=settings, reward=even)
+    updates, loss = Updates(3e-3, epochs=4, minibatches=2), GRPOLoss((0.05, 0.05))
+    (row,) = loop("grpo", new_model(), 1, updates=updates, loss=loss)
     assert row["clipped"] > 0
     assert abs(row["loss"]) > 1e-4
 
 
 def test_a_weight_on_the_divergence_keeps_the_policy_nearer():
     def end(weight):
-        settings = replace(FEW, prompts=8, lr=3e-3, kl_weight=weight)
-        model, base = new_model(), new_model()
-        rows = loop("grpo", model, 6, base, settings=settings, reward=even)
+        settings = {"updates": Updates(3e-3), "loss": GRPOLoss(kl_weight=weight)}
+        rows = loop("grpo", new_model(), 6, base=new_model(), prompts=8, **settings)
         assert rows[0]["kl"] == 0
         return rows[-1]["kl"]
 
@@ -272,9 +267,10 @@ def test_a_weight_on_the_divergence_keeps_the_policy_nearer():
 
 def test_the_critic_learns_and_does_not_move_the_policy():
     model, base = new_model(), new_model()
-    settings = replace(FEW, prompts=8, lr=0.0, max_new_tokens=3)
-    critic = new_critic(base)
-    rows = list(ppo(model, critic, base, 24, settings, reward=even, critic_lr=1e-2))
+    sampling, critic = Sampling(group=4, max_new_tokens=3), new_critic(base)
+    settings = PPOSettings(8, sampling, Updates(lr=0.0), critic_lr=1e-2)
+    env = Environment(partial(problems_of, terms=(3, 5)), even)
+    rows = list(ppo(model, critic, base, 24, settings, env))
     assert_close(weights(model), weights(base), rtol=0, atol=0)
     assert rows[0]["value_error"] == pytest.approx(rows[0]["reward"], abs=0.2)
     last = sum(row["value_error"] for row in rows[-8:]) / 8
@@ -285,143 +281,117 @@ def test_the_critic_learns_and_does_not_move_the_policy():
 @LOOPS
 @pytest.mark.parametrize("seed", range(3))
 def test_the_loops_learn_what_is_rewarded(name, seed):
-    settings = replace(FEW, prompts=8, group=8, lr=5e-3, max_new_tokens=3)
-    model = new_model(seed)
-    rows = loop(name, model, 25, settings=settings, seed=seed, reward=even)
+    settings = {"prompts": 8, "sampling": Sampling(group=8, max_new_tokens=3)}
+    settings |= {"updates": Updates(lr=5e-3)}
+    rows = loop(name, new_model(seed), 25, seed=seed, **settings)
     assert rows[0]["reward"] < 0.7
     assert rows[-1]["reward"] > 0.9
-
-
-# the commands
-
-
-def with_reward(real_loop, *arguments, **options):
-    """A loop that rewards what an untrained model does now and then."""
-    return real_loop(*arguments, **(options | {"reward": even}))
-
-
-def command(name, base, out, *more):
-    line = [name, "--base", str(base), "--out", str(out), "--steps", "4"]
-    line += ["--prompts", "2", "--group", "2", "--max-new-tokens", "5", "--lr", "1e-3"]
-    line += ["--terms", "3", "4", "--save-every", "2", "--problems", "2"]
-    return [*line, *more]
-
-
-@LOOPS
-def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
-    tmp_path, monkeypatch, capsys, name
-):
-    torch.manual_seed(0)
-    base = tmp_path / "base.safetensors"
-    save_checkpoint(base, Model(SMALL))
-    monkeypatch.setattr(rl_command, "evaluate", lambda *args: {"accuracy": 0.0})
-    for loop_name, real_loop in (("grpo", grpo), ("ppo", ppo)):
-        rewarded = partial(with_reward, real_loop)
-        monkeypatch.setattr(rl_command, loop_name, rewarded)
-    more = ["--kl-weight", "0.1", "--epochs", "2", "--minibatches", "2"]
-    straight, cut = tmp_path / "straight", tmp_path / "cut"
-    train.main(command(name, base, straight, *more))
-    real = rl_command.save_checkpoint
-
-    def stop_after_two(path, model, optimizer, **notes):
-        real(path, model, optimizer, **notes)
-        if path.stem == "cut" and notes["step"] == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(rl_command, "save_checkpoint", stop_after_two)
-    with pytest.raises(KeyboardInterrupt):
-        train.main(command(name, base, cut, *more))
-    with pytest.raises(SystemExit, match="--resume or --force"):
-        train.main(command(name, base, cut, *more))
-    with pytest.raises(SystemExit, match="made with seed=0, not 1"):
-        train.main(command(name, base, cut, *more, "--resume", "--seed", "1"))
-    if name == "ppo":
-        with pytest.raises(SystemExit, match=r"made with critic_lr=0\.0003, not 0\.1"):
-            train.main(
-                command(name, base, cut, *more, "--resume", "--critic-lr", "0.1")
-            )
-    train.main(command(name, base, cut, *more, "--resume"))
-    with pytest.raises(SystemExit, match="is finished: 4 of 4 steps"):
-        train.main(command(name, base, cut, *more, "--resume"))
-    ends = [load_checkpoint(x.with_suffix(".safetensors"))[0] for x in (straight, cut)]
-    assert_close(ends[0].state_dict(), ends[1].state_dict(), rtol=0, atol=0)
-    assert not torch.equal(
-        weights(ends[0]), weights(new_policy(load_checkpoint(base)[0]))
-    )
-    logs = [records.read_log(x.with_suffix(".csv")) for x in (straight, cut)]
-    assert logs[0] == logs[1]
-    assert logs[0]["step"] == [0, 1, 2, 3]
-    assert not list(tmp_path.glob("*critic*"))  # no use once a run has ended
-    assert capsys.readouterr().err == ""
-
-
-def test_passk_writes_chances_that_grow_with_k_from_accuracy_on(tmp_path):
-    torch.manual_seed(0)
-    save_checkpoint(tmp_path / "base.safetensors", Model(SMALL))
-    command = ["passk", "--model", str(tmp_path / "base.safetensors"), "--out"]
-    command += [str(tmp_path / "passk"), "--terms", "3", "--samples", "4"]
-    train.main([*command, "--problems", "3"])
-    log = records.read_log(tmp_path / "passk.csv")
-    assert log["k"] == [1, 2, 4]
-    for name in ("pass", "worked"):
-        assert log[name] == sorted(log[name])
-    assert all(w <= p for w, p in zip(log["worked"], log["pass"], strict=True))
 
 
 # other losses, and groups that are kept
 
 
-def test_grpos_own_loss_given_as_an_option_changes_nothing():
-    settings = replace(FEW, epochs=2, minibatches=2, lr=1e-2)
+def test_a_loss_is_called_with_what_every_loss_of_the_family_takes():
     ours, theirs = new_model(), new_model()
-    first = loop("grpo", ours, 3, settings=settings, reward=even)
-    second = loop("grpo", theirs, 3, settings=settings, reward=even, loss=grpo_loss)
+    updates = Updates(1e-2, epochs=2, minibatches=2)
+    first = loop("grpo", ours, 3, updates=updates)
+    second = loop("grpo", theirs, 3, updates=updates, loss=grpo_loss)
     assert first == second
     assert torch.equal(weights(ours), weights(theirs))
 
 
-def test_keeping_every_group_changes_nothing_but_the_count():
+@pytest.mark.parametrize(
+    ("algorithm", "setting"),
+    [
+        (PPOSettings, {"kl_weight": 0.1}),
+        (PPOSettings, {"level": "sequence"}),
+        (PPOSettings, {"scale": False}),
+        (PPOSettings, {"loss": grpo_loss}),
+        (Settings, {"kl_weight": 0.1}),
+        (Settings, {"clip": (0.2, 0.2)}),
+        (Settings, {"critic_lr": 0.1}),
+    ],
+)
+def test_a_setting_that_an_algorithm_does_not_use_is_refused(algorithm, setting):
+    with pytest.raises(TypeError, match=next(iter(setting))):
+        algorithm(**setting)
+
+
+def test_a_loss_refuses_settings_that_are_not_its_own():
+    loss = partial(gspo_loss, kl_weight=0.1)
+    with pytest.raises(TypeError, match="kl_weight"):
+        loop("grpo", new_model(), 1, loss=loss)
+
+
+def test_ppo_refuses_to_keep_groups():
+    with pytest.raises(ValueError, match="compares no groups"):
+        loop("ppo", new_model(), 1, keep=mixed)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_reference_is_asked_for_where_its_divergence_has_a_weight(weight):
+    seen = []
+
+    class Watched(GRPOLoss):
+        def __call__(self, *arguments, **named):
+            seen.append("logp_ref" in named)
+            return super().__call__(*arguments, **named)
+
+    loop("grpo", new_model(), 1, loss=Watched(kl_weight=weight))
+    assert seen == [weight > 0]
+
+
+def test_keeping_every_group_changes_nothing_but_what_is_said_of_them():
     def everything(rewards):
         return torch.ones(len(rewards), dtype=torch.bool)
 
     ours, theirs = new_model(), new_model()
-    settings = replace(FEW, terms=(3, 3), lr=1e-2)  # prompts of one length: no pads
-    first = loop("grpo", ours, 2, settings=settings, reward=even)
-    options = {"settings": settings, "reward": even, "keep": everything}
-    second = loop("grpo", theirs, 2, **options)
+    ask = partial(problems_of, terms=(3, 3))  # prompts of one length: no pads
+    settings = Settings(3, FEW, Updates(lr=1e-2))
+    first, second = (
+        list(grpo(model, new_model(), 2, settings, Environment(ask, even, keep)))
+        for model, keep in ((ours, None), (theirs, everything))
+    )
     assert [row.pop("asked") for row in second] == [3, 3]
+    assert [row.pop("kept_reward") for row in second] == [r["reward"] for r in first]
+    assert [row.pop("kept_length") for row in second] == [r["length"] for r in first]
     assert first == second
     assert torch.equal(weights(ours), weights(theirs))
 
 
-def refilled(keep, prompts=4, rounds=rl.ROUNDS):
-    model, s = new_model(), replace(FEW, prompts=prompts)
-    problems = problems_of(0, 0, s.prompts, s.terms)
+def refilled(keep, prompts=4):
+    model, settings = new_model(), Settings(prompts, FEW)
+    env = Environment(partial(problems_of, terms=(3, 5)), even, keep)
     generator = torch.Generator().manual_seed(0)
-    rollout = roll_out(model, problems, s, generator)
+    rollout = roll_out(model, env.ask(0, 0, prompts), FEW, generator)
     rewards = score(rollout, even, 0)
-    return rl.refill(model, rollout, rewards, s, 0, 0, even, keep, generator), s
+    return refill(model, rollout, rewards, settings, env, 0, 0, generator)
 
 
 def test_groups_that_are_not_kept_are_replaced_by_others():
-    def mixed(rewards):
-        return (rewards != rewards[:, :1]).any(-1)
-
-    (rollout, rewards, asked), s = refilled(mixed)
-    groups = rewards.view(-1, s.group)
-    assert len(groups) == s.prompts
+    rollout, rewards, asked = refilled(mixed)
+    groups = rewards.view(-1, FEW.group)
+    assert len(groups) == 4
     assert (groups != groups[:, :1]).any(-1).all()
-    assert asked % s.prompts == 0
+    assert asked % 4 == 0
     assert len(rollout.tokens) == len(rollout.mask) == len(rewards)
+
+
+def test_the_log_says_what_the_kept_groups_are_like():
+    (row,) = loop("grpo", new_model(), 1, keep=mixed)
+    everybody = loop("grpo", new_model(), 1)[0]
+    assert row["reward"] == everybody["reward"]
+    assert row["kept_reward"] != row["reward"]
+    assert row["asked"] > 3
 
 
 def test_asking_for_groups_ends_and_keeps_what_there_is():
     def none(rewards):
         return torch.zeros(len(rewards), dtype=torch.bool)
 
-    (rollout, rewards, asked), s = refilled(none)
-    assert asked == rl.ROUNDS * s.prompts
-    assert len(rewards) == s.prompts * s.group == len(rollout.tokens)
+    rollout, rewards, asked = refilled(none)
+    assert asked == ROUNDS * 4
+    assert len(rewards) == 4 * FEW.group == len(rollout.tokens)
 
 
 def test_joined_rollouts_have_the_logprobs_of_each():

@@ -14,8 +14,8 @@ from r1.rl.rewards import (
     language_reward,
     rule_reward,
 )
-from r1.text.answers import Answer, read, read_integer
-from r1.text.problems import Problem, is_correct, parse, random_problem, worked_solution
+from r1.text.answers import Answer, is_right, read, read_integer, said
+from r1.text.problems import Problem, random_problem, worked_solution
 from r1.text.tokenizer import EOS
 
 TABLE = Path(__file__).parents[2] / "book/data/hostile_answers.json"
@@ -43,7 +43,7 @@ def test_no_hostile_answer_gets_more_than_it_should(entry):
     assert number == entry["integer"], entry["why"]
     assert accuracy_reward(EXAMPLE, text) == entry["reward"], entry["why"]
     assert format_reward(text) == entry["form"]
-    assert is_correct(EXAMPLE, text) == entry["reward"]
+    assert is_right(EXAMPLE, text) == entry["reward"]
     assert rule_reward(EXAMPLE, text) <= entry["reward"] + 0.1
     assert 0 <= language_reward(text) <= 1
 
@@ -96,7 +96,7 @@ def test_the_clock_reads_exactly_what_its_old_pattern_did():
     for entry in HOSTILE:
         text = text_of(entry)
         match = pattern.fullmatch(text.removesuffix(EOS))
-        assert parse(text) == (match[2] if match else None)
+        assert said(EXAMPLE, text) == (match[2] if match else None)
 
 
 def test_the_gold_answer_has_reward_1_and_any_other_0():

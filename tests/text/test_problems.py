@@ -6,14 +6,13 @@ import re
 
 import pytest
 
+from r1.text.answers import is_right, said
 from r1.text.problems import (
     Problem,
     careless_solution,
     count_mistakes,
     document,
-    is_correct,
     is_worked_out,
-    parse,
     random_problem,
     worked_solution,
 )
@@ -21,6 +20,8 @@ from r1.text.tokenizer import EOS
 
 from_here = 0
 EXAMPLE = Problem((7, 3, 5, 2), "*+-")
+
+SIX = Problem((7, 3, 5), "*+")
 
 
 def test_an_expression_is_read_from_left_to_right():
@@ -45,8 +46,8 @@ def test_the_gold_answer_scores_and_every_other_digit_does_not():
     for _ in range(50):
         problem = random_problem(rng)
         for digit in "0123456789":
-            said = f"<answer>{digit}</answer><eos>"
-            assert is_correct(problem, said) == (digit == problem.answer)
+            text = f"<answer>{digit}</answer><eos>"
+            assert is_right(problem, text) == (digit == problem.answer)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,12 @@ def test_the_gold_answer_scores_and_every_other_digit_does_not():
     ],
 )
 def test_an_answer_out_of_form_is_no_answer(completion):
-    assert parse(completion) is None
+    assert said(SIX, completion) is None
 
 
 def test_a_thought_before_the_answer_is_allowed():
-    assert parse("<think>7*3=1;1+5=6</think><answer>4</answer><eos>") == "4"
-    assert parse("<think></think><answer>4</answer>") == "4"
+    assert said(SIX, "<think>7*3=1;1+5=6</think><answer>4</answer><eos>") == "4"
+    assert said(SIX, "<think></think><answer>4</answer>") == "4"
 
 
 def test_worked_solutions_show_every_running_result():
@@ -110,7 +111,7 @@ def test_three_documents_in_ten_are_worked_out_and_all_are_right():
         prompt, completion = text.split("=", 1)
         prompt = prompt.removeprefix("<bos>")
         terms = tuple(map(int, re.split(r"[-+*]", prompt)))
-        assert is_correct(Problem(terms, re.sub(r"\d", "", prompt)), completion)
+        assert is_right(Problem(terms, re.sub(r"\d", "", prompt)), completion)
 
 
 def test_a_careless_solution_carries_its_mistakes_on():
@@ -175,6 +176,6 @@ def test_worked_out_is_every_step_right_and_the_answer_too():
         assert not is_worked_out(problem, text.replace("<answer>6", "<answer>7"))
     for thought in ("", "1+5=6", "7*3=4;7*3=1;1+5=6", "7*3=2;2+5=6"):
         text = f"<think>{thought}</think><answer>6</answer>{EOS}"
-        assert is_correct(problem, text)
+        assert is_right(problem, text)
         assert not is_worked_out(problem, text)
     assert not is_worked_out(problem, "<answer>6</answer>")

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1.recipe.curation import cold_start, keep, other_data, reject, write_up
+from r1.text.answers import is_right
 from r1.text.problems import OPERATIONS, Problem, random_problem, worked_solution
 from r1.text.readable import (
     Task,
     as_task,
-    is_right,
     judge,
     random_question,
     random_task,

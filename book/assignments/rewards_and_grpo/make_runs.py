@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from r1.rl import Settings, loop, rule_reward
+from r1.rl import Environment, grpo_loop, new_policy, rule_reward
 from r1.text import encode
 from r1.train import load_checkpoint, write_log
 
 HERE = Path(__file__).parent
 STEPS = 40
 PRICE = 0.05
-right_advantages, right_roll_out = loop.group_advantages, loop.roll_out
+right_advantages, right_roll_out = grpo_loop.group_advantages, grpo_loop.roll_out
 
 
 def turned_round(rewards, scale=True):
@@ -45,15 +45,19 @@ def short_ones_preferred(problem, text):
 def train(name, seed):
     """Train with the fault of this name; returns the rows of the log."""
     torch.set_num_threads(1)
-    base = loop.new_policy(load_checkpoint("data/base/base_seed1.safetensors")[0])
-    policy, reward = loop.new_policy(base), rule_reward
+    base = new_policy(load_checkpoint("data/base/base_seed1.safetensors")[0])
+    policy, reward = new_policy(base), rule_reward
     if name == "a":
-        loop.group_advantages = turned_round
+        grpo_loop.group_advantages = turned_round
     if name == "b":
         reward = short_ones_preferred
     if name == "c":
-        loop.roll_out = without_its_end
-    return list(loop.grpo(policy, base, STEPS, Settings(), seed, reward))
+        grpo_loop.roll_out = without_its_end
+    return list(
+        grpo_loop.grpo(
+            policy, base, STEPS, environment=Environment(reward=reward), seed=seed
+        )
+    )
 
 
 def healthy():

@@ -10,8 +10,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cache",
         "config",
         "drafting",
+        "files",
         "formats",
         "fp8",
+        "hugging_face",
         "layers",
         "moe",
         "mtp",
@@ -44,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "accept",
             "sample_with_drafts",
         ],
+        "files": ["write_atomically"],
         "formats": [
             "ConfigError",
             "HUGGING_FACE_NAMES",
@@ -75,6 +78,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "round_operand",
             "round_to",
         ],
+        "hugging_face": ["to_transformers"],
         "layers": [
             "RMSNorm",
             "SwiGLU",

@@ -13,10 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "divergence",
             "draw_traces",
             "flops",
-            "is_right",
             "on_policy",
-            "right_reward",
-            "said",
             "step_tokens",
         ],
         "preference": [
@@ -31,11 +28,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "taste",
         ],
         "spending": [
-            "Amend",
-            "END",
-            "NEXT",
-            "THINK",
-            "answer",
             "best",
             "budget",
             "choices",

@@ -1,7 +1,6 @@
 """Distillation: a small model learns from what a large one wrote, or would write."""
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,41 +8,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from r1.cost.accounting import count_parameters
-from r1.model.sampling import sample
 from r1.model.transformer import Model
-from r1.rl.loop import DEFAULTS, begin_step, parts, progress
-from r1.rl.rollout import Settings, answer_logits, problems_of
-from r1.text.answers import read
+from r1.rl.environment import Environment, score
+from r1.rl.grpo_loop import parts, progress, step_generator
+from r1.rl.metrics import describe, watch
+from r1.rl.policy import answer_logits
+from r1.rl.rollout import roll_out
+from r1.rl.settings import Settings
+from r1.text.answers import is_right
 from r1.text.problems import Problem
-from r1.text.tokenizer import EOS, decode, encode
+from r1.text.tokenizer import EOS, encode
+from r1.train.asking import ask
 from r1.train.finetuning import Example
 from r1.train.likelihood import aggregate
 from r1.train.optimizer import apply_gradient, rl_optimizer
 
 DIVERGENCES = ("reverse", "forward")
-_SAID = re.compile("([0-9])(?:=[0-9][-+*][0-9])?")
-
-
-def said(text: str) -> str | None:
-    """The digit that a text answers with, bare or before the step it comes from.
-
-    None where the form is not kept: `<answer>6</answer>` and R1's `<answer>6=1+5
-    </answer>` both say 6. Whether that step is the last one of the thought is a matter
-    of style, which chapter 14 rewards and nobody here asks for.
-    """
-    found = read(text)
-    match = found and _SAID.fullmatch(found.answer)
-    return match[1] if match else None
-
-
-def is_right(problem: Problem, text: str) -> bool:
-    """Whether the form is kept and the digit is the answer."""
-    return said(text) == problem.answer
-
-
-def right_reward(problem: Problem, text: str, form: float = 0.1) -> float:
-    """The reward of chapter 13, for both ways to answer."""
-    return float(is_right(problem, text)) + form * (said(text) is not None)
 
 
 class Tokens(NamedTuple):
@@ -75,7 +55,7 @@ def draw_traces(
     teacher: Model,
     problems: list[Problem],
     copies: int = 1,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | int = 0,
     keep: Callable[[Problem, str], bool] = is_right,
     max_new_tokens: int = 72,
 ) -> Traces:
@@ -87,17 +67,16 @@ def draw_traces(
     """
     if not problems:
         raise ValueError("there is no problem to answer; give at least one")
-    prompts = [encode(problem.prompt) for problem in problems]
-    answers = sample(teacher, prompts, max_new_tokens, 1.0, generator, copies)
-    asked = [problem for problem in problems for _ in range(copies)]
-    texts = [decode(answer) for answer in answers]
+    groups = ask(teacher, problems, copies, generator, max_new_tokens=max_new_tokens)
+    pairs = [(p, a) for p, group in zip(problems, groups, strict=True) for a in group]
     kept = [
-        Example(problem.prompt, text)
-        for problem, text in zip(asked, texts, strict=True)
-        if text.endswith(EOS) and keep(problem, text)
+        Example(problem.prompt, answer.text)
+        for problem, answer in pairs
+        if answer.text.endswith(EOS) and keep(problem, answer.text)
     ]
-    read_and_written = sum(map(len, prompts)) + sum(map(len, answers))
-    return Traces(kept, len(texts), Tokens(read_and_written))
+    read = sum(len(encode(problem.prompt)) for problem in problems)
+    written = sum(len(answer.ids) for _, answer in pairs)
+    return Traces(kept, len(pairs), Tokens(read + written))
 
 
 def divergence(
@@ -126,7 +105,8 @@ def on_policy(
     model: Model,
     teacher: Model,
     steps: int,
-    settings: Settings = DEFAULTS,
+    settings: Settings = Settings(),
+    environment: Environment = Environment(),
     seed: int = 0,
     kind: str = "reverse",
     optimizer: torch.optim.Optimizer | None = None,
@@ -134,19 +114,25 @@ def on_policy(
 ) -> Iterator[dict[str, float]]:
     """Train `model` on its own answers, by what its teacher thinks of every token.
 
-    As r1.rl.grpo, but that no answer is judged: the loss is the divergence from the
-    teacher, averaged over the tokens of the student's answers, whose drawing is not
-    differentiated. Yields a dict a step; `divergence` is what was minimized.
+    As grpo, but that no answer is judged: the loss is the divergence from the teacher,
+    averaged over the tokens of the student's answers, whose drawing is not
+    differentiated. Yields a dict a step; `divergence` is what was minimized. The reward
+    of the environment is for the log alone.
 
     Source: Agarwal et al., 2024 (GKD), with lambda = 1.
     """
-    s, optimizer = settings, optimizer or rl_optimizer(model, settings.lr)
+    s, env = settings, environment
+    optimizer = optimizer or rl_optimizer(model, s.updates.lr)
     for step in progress(start, steps):
-        rollout, rewards, metrics, generator = begin_step(
-            model, teacher, s, seed, step, right_reward
-        )
+        generator = step_generator(seed, step)
+        problems = env.ask(seed, step, s.prompts)
+        rollout = roll_out(model, problems, s.sampling, generator)
+        rewards = score(rollout, env.reward, step)
+        metrics = {"step": step, **describe(rollout, rewards, s.sampling.group)}
+        some = rollout.rows(slice(None, None, 8))
+        metrics |= watch(model, teacher, some, s.sampling.temperature)
         norms, losses = [], []
-        for rows in parts(s, len(rewards), generator):
+        for rows in parts(s.updates, len(rewards), generator):
             part = rollout.rows(rows)
             with torch.no_grad():
                 wanted = answer_logits(teacher, part)
@@ -158,15 +144,17 @@ def on_policy(
         yield {**metrics, "divergence": mean, "grad_norm": max(norms)}
 
 
-def step_tokens(settings: Settings, seed: int, row: dict) -> Tokens:
+def step_tokens(
+    settings: Settings, problems: Sequence[Problem], length: float
+) -> Tokens:
     """Tokens that one step of grpo or on_policy has sampled, and learned from.
 
-    A prompt is read once for its group while answers are drawn, and with every answer
-    in the update.
+    `problems` are those of the step, `length` the mean length of its answers. A prompt
+    is read once for its group while answers are drawn, and with every answer in the
+    update.
     """
-    s = settings
-    problems = problems_of(seed, int(row["step"]), s.prompts, s.terms)
+    group = settings.sampling.group
     prompts = sum(len(encode(problem.prompt)) for problem in problems)
-    answers = round(row["length"] * s.prompts * s.group)
-    learned = s.epochs * (s.group * prompts + answers)
+    answers = round(length * len(problems) * group)
+    learned = settings.updates.epochs * (group * prompts + answers)
     return Tokens(prompts + answers, learned)

@@ -2,28 +2,27 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from r1.model.sampling import sample
 from r1.model.transformer import Model
-from r1.recipe.distillation import is_right, said
+from r1.text.answers import is_right, said
 from r1.text.problems import Problem, count_mistakes
-from r1.text.tokenizer import EOS, IDS, decode, encode
+from r1.text.tokenizer import EOS, IDS
+from r1.train.asking import Amend
 from r1.train.finetuning import Example, stack
 from r1.train.optimizer import apply_gradient, learning_rate, rl_optimizer
 
 THINK, END, NEXT = (IDS[symbol] for symbol in ("<think>", "</think>", ";"))
 ANSWER = IDS["<answer>"]
-Amend = Callable[[Tensor, Tensor], Tensor]
 
 
 def budget(least: int = 0, most: int | None = None) -> Amend:
-    """Force the length of a thought: a rule for `amend` of r1.generate.sample.
+    """Force the length of a thought: a rule for `amend` of r1.model.sample.
 
     `least` counts steps: an end of the thought that comes before that many steps is
     replaced by `;`, which in our world says "wait, one more". `most` counts tokens
@@ -59,27 +58,6 @@ def chunks(values: Sequence, size: int) -> Iterator[Sequence]:
         yield values[start : start + size]
 
 
-def answer(
-    model: Model,
-    problems: Sequence[Problem],
-    copies: int = 1,
-    seed: int = 0,
-    amend: Amend | None = None,
-    temperature: float = 1.0,
-    max_new_tokens: int = 96,
-) -> list[tuple[list[str], list[int]]]:
-    """For each problem `copies` answers, and how many tokens each of them has."""
-    generator, found = torch.Generator().manual_seed(seed), []
-    for some in chunks(problems, max(1, 512 // copies)):
-        prompts = [encode(problem.prompt) for problem in some]
-        new = sample(
-            model.eval(), prompts, max_new_tokens, temperature, generator, copies, amend
-        )
-        for group in chunks(new, copies):
-            found.append(([decode(ids) for ids in group], [len(ids) for ids in group]))
-    return found
-
-
 def clean_steps(text: str) -> float:
     """A rule that reads steps and no problem: 1 if there are some, none of them wrong.
 
@@ -90,21 +68,23 @@ def clean_steps(text: str) -> float:
     return float(steps > 0 and not wrong)
 
 
-def vote(texts: Sequence[str], weights: Sequence[float] | None = None) -> str | None:
+def vote(
+    problem: Problem, texts: Sequence[str], weights: Sequence[float] | None = None
+) -> str | None:
     """The digit with most votes, each weighing what `weights` says; None without one.
 
     Of several with as many votes, the one that was said first.
     """
     votes: dict[str, float] = defaultdict(float)
     for text, weight in zip(texts, weights or [1.0] * len(texts), strict=True):
-        if (digit := said(text)) is not None:
+        if (digit := said(problem, text)) is not None:
             votes[digit] += weight
     return max(votes, key=votes.__getitem__) if votes else None
 
 
-def best(texts: Sequence[str], scores: Sequence[float]) -> str | None:
+def best(problem: Problem, texts: Sequence[str], scores: Sequence[float]) -> str | None:
     """The digit of the answer with the highest score, the first of several."""
-    return said(texts[max(range(len(texts)), key=scores.__getitem__)])
+    return said(problem, texts[max(range(len(texts)), key=scores.__getitem__)])
 
 
 def final_scores(
@@ -178,13 +158,13 @@ def choices(
     """
     rule = [clean_steps(text) for text in texts]
     picked = {
-        "majority": vote(texts),
-        "clean": vote(texts, rule) if any(rule) else vote(texts),
+        "majority": vote(problem, texts),
+        "clean": vote(problem, texts, rule) if any(rule) else vote(problem, texts),
     }
     if learned is not None:
         picked |= {
-            "learned": best(texts, learned),
-            "learned_vote": vote(texts, learned),
+            "learned": best(problem, texts, learned),
+            "learned_vote": vote(problem, texts, learned),
         }
     found = {name: float(digit == problem.answer) for name, digit in picked.items()}
     anybody = any(is_right(problem, text) for text in texts)

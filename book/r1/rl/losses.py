@@ -1,5 +1,6 @@
 """Group relative policy optimization: from rewards to a loss. It knows no model."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -157,3 +158,39 @@ def grpo_loss(
         aggregate(away.detach(), mask, "token"),
         aggregate(gone.to(logp.dtype), mask, "token"),
     )
+
+
+@dataclass(frozen=True)
+class GRPOLoss:
+    """grpo_loss with its settings chosen: what a training loop is given.
+
+    `clip` is how far a ratio may go below and above 1; `constant` belongs to `how`.
+    """
+
+    clip: tuple[float, float] = (0.2, 0.2)
+    kl_weight: float = 0.0
+    how: str = "sequence"
+    level: str = "token"
+    constant: float | None = None
+
+    def __call__(
+        self,
+        logp: Float[Tensor, "batch seq"],
+        logp_old: Float[Tensor, "batch seq"],
+        advantages: Float[Tensor, " batch"],
+        mask: Bool[Tensor, "batch seq"],
+        logp_ref: Float[Tensor, "batch seq"] | None = None,
+    ) -> Loss:
+        """grpo_loss; the loop gives `logp_ref` where `kl_weight` is not 0."""
+        return grpo_loss(
+            logp,
+            logp_old,
+            advantages,
+            mask,
+            self.clip,
+            self.kl_weight,
+            logp_ref,
+            self.how,
+            self.level,
+            self.constant,
+        )

@@ -1,7 +1,7 @@
 """What came after GRPO: other losses, a rule for length, groups that are kept.
 
 It knows no model. A loss of this file takes what grpo_loss takes first, and gives a
-Loss; r1.rl.grpo uses it in place of its own.
+Loss; r1.rl.grpo is given it in its settings.
 """
 
 from collections.abc import Callable

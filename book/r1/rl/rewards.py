@@ -1,18 +1,7 @@
 """Rules that turn an answer into a number. No model is asked."""
 
-from typing import Protocol, runtime_checkable
-
-from r1.text.answers import read, script_share
-from r1.text.problems import Problem, is_correct, parse
-
-
-@runtime_checkable
-class Checkable(Protocol):
-    """A problem that can say whether an answer to it is right."""
-
-    def check(self, answer: str) -> bool:
-        """Whether what stands between the answer tags is right."""
-        ...
+from r1.text.answers import Checkable, is_right, read, said, script_share
+from r1.text.problems import Problem
 
 
 def accuracy_reward(problem: Checkable, text: str) -> float:
@@ -20,8 +9,7 @@ def accuracy_reward(problem: Checkable, text: str) -> float:
 
     Source: DeepSeek-R1, section 2.2 (accuracy rewards).
     """
-    found = read(text)
-    return float(found is not None and problem.check(found.answer))
+    return float(is_right(problem, text))
 
 
 def format_reward(text: str) -> float:
@@ -41,10 +29,13 @@ def language_reward(text: str, script: str = "digits") -> float:
     Raises ValueError for a script that is neither "digits" nor "letters".
     Source: DeepSeek-R1, equation 7 (words of the target language / words).
     """
-    found = read(text)
-    return script_share((found and found.thought) or "", script)
+    answer = read(text)
+    return script_share((answer and answer.thought) or "", script)
 
 
 def rule_reward(problem: Problem, text: str, form: float = 0.1) -> float:
-    """1 for the right digit in the right form, and `form` for the form alone."""
-    return float(is_correct(problem, text)) + form * (parse(text) is not None)
+    """1 for the right answer in the right form, and `form` for the form alone.
+
+    What the right form is, the problem says: see `Problem.value`.
+    """
+    return float(is_right(problem, text)) + form * (said(problem, text) is not None)

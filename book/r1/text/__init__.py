@@ -18,7 +18,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "verifiers",
     ],
     submod_attrs={
-        "answers": ["Answer", "SCRIPTS", "read", "read_integer", "script_share"],
+        "answers": [
+            "Answer",
+            "Checkable",
+            "SCRIPTS",
+            "is_right",
+            "read",
+            "read_integer",
+            "said",
+            "script_share",
+        ],
         "confine": ["filter_rules", "install_filter", "set_limits"],
         "corpus": [
             "FACTS",
@@ -31,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "sorting",
         ],
         "problems": [
+            "EitherWay",
             "OPERATIONS",
             "Problem",
             "STEP",
@@ -38,9 +48,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "TO_LETTERS",
             "careless_solution",
             "count_mistakes",
-            "is_correct",
             "is_worked_out",
-            "parse",
             "random_problem",
             "worked_solution",
         ],
@@ -59,7 +67,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Task",
             "as_task",
             "follows",
-            "is_right",
             "judge",
             "random_question",
             "random_task",

@@ -1,7 +1,7 @@
 """Reading an answer: one strict form, and nothing that could be read in two ways."""
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from r1.text.tokenizer import EOS
 
@@ -32,6 +32,33 @@ def read(text: str) -> Answer | None:
     """
     match = _FORM.fullmatch(text.removesuffix(EOS))
     return Answer(match[1], match[2]) if match else None
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A problem that can say whether an answer to it is right."""
+
+    def check(self, answer: str) -> bool:
+        """Whether what stands between the answer tags is right."""
+        ...
+
+
+def is_right(problem: Checkable, text: str) -> bool:
+    """Whether a text keeps the form and answers the problem rightly.
+
+    The one judge of the book: how an answer is read belongs to the problem.
+    """
+    answer = read(text)
+    return answer is not None and problem.check(answer.answer)
+
+
+def said(problem, text: str) -> str | None:
+    """The digit that a text answers a problem with, right or wrong.
+
+    None where the form is not kept: that of the text, or `problem.value` of an answer.
+    """
+    answer = read(text)
+    return None if answer is None else problem.value(answer.answer)
 
 
 def read_integer(text: str) -> int | None:

@@ -1,6 +1,6 @@
 """Run as a script: give up what a small program does not need, then run it.
 
-`r1.programs` starts it in a process of its own; nothing here is for the caller's.
+`r1.text.programs` starts it in a process of its own; nothing here is for the caller's.
 """
 
 import ctypes

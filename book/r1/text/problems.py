@@ -3,11 +3,10 @@
 import random
 import re
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from r1.text.answers import read
+from r1.text.answers import is_right, read
 from r1.text.tokenizer import BOS, EOS
 
 OPERATIONS = {
@@ -19,6 +18,7 @@ TO_LETTERS = str.maketrans("0123456789", "abcdefghij")
 TO_DIGITS = str.maketrans("abcdefghij", "0123456789")
 DIGITS = frozenset("0123456789")
 STEP = re.compile("([0-9])([-+*])([0-9])=([0-9])")
+_EITHER_WAY = re.compile("([0-9])(?:=[0-9][-+*][0-9])?")
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,31 @@ class Problem:
         """The one digit that is right."""
         return str(self.steps()[-1][-1])
 
+    def value(self, answer: str) -> str | None:
+        """The digit that an answer gives, or None where it is not one digit."""
+        return answer if answer in DIGITS else None
+
     def check(self, answer: str) -> bool:
         """Whether what stands between the answer tags is right."""
-        return answer == self.answer
+        return self.value(answer) == self.answer
 
     @property
     def held_out(self) -> bool:
         """Whether training never sees this problem: one in eight, by checksum."""
         return zlib.crc32(self.prompt.encode()) % 8 == 0
+
+
+class EitherWay(Problem):
+    """A problem answered by its digit, bare or before a step: 6 and 6=1+5.
+
+    Whether that step is the last one of the thought is a matter of style, which
+    chapter 14 rewards and chapter 15 does not ask for.
+    """
+
+    def value(self, answer: str) -> str | None:
+        """The digit that an answer gives in one of the two ways, or None."""
+        match = _EITHER_WAY.fullmatch(answer)
+        return match[1] if match else None
 
 
 def random_problem(
@@ -161,31 +178,12 @@ def document(
     return f"{problem.prompt}{thought}<answer>{answer}</answer>{EOS}"
 
 
-def parse(completion: str) -> str | None:
-    """The digit a completion answers with, or None where the form is not kept.
-
-    The form is an optional thought, then one digit between the answer tags, then
-    the end; nothing else.
-    """
-    found = read(completion)
-    return found.answer if found and found.answer in DIGITS else None
-
-
-def is_correct(problem: Problem, completion: str) -> bool:
-    """Whether the completion keeps the form and its digit is the answer."""
-    return parse(completion) == problem.answer
-
-
-def is_worked_out(
-    problem: Problem,
-    completion: str,
-    judge: Callable[[Problem, str], bool] = is_correct,
-) -> bool:
-    """Whether a completion that `judge` calls right has every step before its answer.
+def is_worked_out(problem: Problem, text: str) -> bool:
+    """Whether a right answer has every step before it.
 
     All steps must be right; a script is nobody's business here.
     """
-    if not judge(problem, completion):
+    if not is_right(problem, text):
         return False
-    thought = read(completion).thought or ""
+    thought = read(text).thought or ""
     return thought.translate(TO_DIGITS) == worked_solution(problem)

@@ -175,11 +175,6 @@ def judge(task: Task, text: str) -> Reading:
     )
 
 
-def is_right(task: Task, text: str) -> bool:
-    """Whether a text keeps the form and its digit is the answer to the task."""
-    return judge(task, text).right
-
-
 class Question(Task):
     """A task of two terms, 7*3, which wants its digit and no thought."""
 

@@ -4,18 +4,20 @@ Every problem has a `prompt`, a `gold` answer, and `check(answer)`, which gives 
 True. No answer is handed to `eval`.
 """
 
+import ast
+import operator
 import random
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from typing import NamedTuple
 
 from r1.text.answers import read_integer
 
 LONGEST, DEEPEST, LARGEST = 200, 20, 9999  # characters, parentheses, a number
-_TOKENS = re.compile("[0-9]+|[-+*/()]")
 _EXPRESSION = re.compile("[-+*/()0-9 ]+")
 
 
@@ -26,51 +28,25 @@ class Calculation(NamedTuple):
     numbers: list[int]
 
 
-class _Reader:
-    """Reads sums of products of numbers and parentheses, a token at a time."""
+_OPERATIONS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
-    def __init__(self, text: str):
-        self.tokens = [*_TOKENS.findall(text), ""]
-        self.place = self.depth = 0
-        self.numbers: list[int] = []
 
-    def take(self, wanted: str) -> str:
-        """The next token if it is one of `wanted`, and nothing otherwise."""
-        token = self.tokens[self.place]
-        if not token or token not in wanted:
-            return ""
-        self.place += 1
-        return token
-
-    def sum(self) -> Fraction:
-        value = self.product()
-        while sign := self.take("+-"):
-            value += self.product() if sign == "+" else -self.product()
-        return value
-
-    def product(self) -> Fraction:
-        value = self.factor()
-        while sign := self.take("*/"):
-            factor = self.factor()
-            value = value * factor if sign == "*" else value / factor
-        return value
-
-    def factor(self) -> Fraction:
-        if self.take("("):
-            self.depth += 1
-            if self.depth > DEEPEST:
-                raise ValueError("too deep")
-            value = self.sum()
-            self.depth -= 1
-            if not self.take(")"):
-                raise ValueError("not closed")
-            return value
-        number = read_integer(self.tokens[self.place])
-        if number is None or number > LARGEST:
-            raise ValueError("no number")
-        self.place += 1
-        self.numbers.append(number)
-        return Fraction(number)
+def _worth(node: ast.expr, text: str, numbers: list[int]) -> Fraction:
+    """The value of a node of the syntax tree; its numbers are added to `numbers`."""
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
+        left, right = (_worth(n, text, numbers) for n in (node.left, node.right))
+        return _OPERATIONS[type(node.op)](left, right)
+    # As it stands in the text: Python reads 00 and 1_000 as numbers too.
+    number = read_integer(ast.get_source_segment(text, node) or "")
+    if not isinstance(node, ast.Constant) or number is None or number > LARGEST:
+        raise ValueError("neither a number nor one of the four operations")
+    numbers.append(number)
+    return Fraction(number)
 
 
 def calculate(text: str) -> Calculation | None:
@@ -78,17 +54,21 @@ def calculate(text: str) -> Calculation | None:
 
     Numbers are whole, canonical and at most 9999; there is no sign in front, no power,
     no `//`. None also for a division by zero, for more than 200 characters or 20 open
-    parentheses, so that no answer can take long.
+    parentheses, so that no answer can take long. Python's parser reads the text, and
+    nothing of it is evaluated but what is listed here.
     """
     if len(text) > LONGEST or not _EXPRESSION.fullmatch(text):
         return None
-    reader = _Reader(text)
-    try:
-        value = reader.sum()
-    except (ValueError, ZeroDivisionError):
+    text = text.strip(" ")
+    open_at = accumulate((c == "(") - (c == ")") for c in text)
+    if max(open_at) > DEEPEST:
         return None
-    whole = reader.place == len(reader.tokens) - 1
-    return Calculation(value, reader.numbers) if whole else None
+    numbers: list[int] = []
+    try:
+        value = _worth(ast.parse(text, mode="eval").body, text, numbers)
+    except (SyntaxError, ValueError, ZeroDivisionError):
+        return None
+    return Calculation(value, numbers)
 
 
 @dataclass(frozen=True)

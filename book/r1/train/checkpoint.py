@@ -11,11 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from r1.model.config import ModelConfig
-from r1.model.formats import to_hugging_face, to_hugging_face_weights
+from r1.model.files import write_atomically
 from r1.model.transformer import Model
-from r1.text.tokenizer import BOS_ID, EOS_ID, PAD_ID
 from r1.train.distributed import gather
-from r1.train.files import write_atomically
 from r1.train.optimizer import State, load_state, save_state
 
 
@@ -47,7 +45,8 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path | str, optimizer_for: Callable[[Model], torch.optim.Optimizer] | None = None
+    path: Path | str,
+    optimizer_for: Callable[[Model], torch.optim.Optimizer] | None = None,
 ) -> tuple[Model, torch.optim.Optimizer | None, dict]:
     """Rebuild the model, its optimizer if asked for, and the notes from a checkpoint.
 
@@ -85,26 +84,3 @@ def load_checkpoint(
                 state.setdefault(weight, {})[quantity] = value
         load_state(model, optimizer, state)
     return model, optimizer, json.loads(metadata.get("notes", "{}"))
-
-
-def to_transformers(model: Model, folder: Path | str) -> None:
-    """Save a model as Hugging Face does, for `DeepseekV3ForCausalLM.from_pretrained`.
-
-    Writes `config.json` and `model.safetensors` with the names of DeepSeek's published
-    files; MTP modules are the layers behind the last.
-
-    Raises ConfigError for what Transformers' DeepSeek-V3 cannot be.
-    """
-    folder, config = Path(folder), to_hugging_face(model.config)
-    tied = model.config.tie_word_embeddings
-    weights = to_hugging_face_weights(model.state_dict(), model.config.n_layers)
-    if tied:
-        weights.pop("lm_head.weight")
-    config |= {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID}
-    config["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
-    write_atomically(
-        folder / "model.safetensors",
-        lambda path: save_file(weights, path, {"format": "pt"}),
-    )
-    text = json.dumps(config, indent=2) + "\n"
-    write_atomically(folder / "config.json", lambda path: path.write_text(text))

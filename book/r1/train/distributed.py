@@ -40,6 +40,7 @@ def stop() -> None:
     """Leave the other processes; what follows is computed on the CPU."""
     if dist.is_initialized():
         dist.destroy_process_group()
+        mesh.cache_clear()
         torch.set_default_device("cpu")
 
 
@@ -128,3 +129,55 @@ def gather(model: Model) -> Model:
         whole = Model(model.config)
     whole.load_state_dict(weights, strict=dist.get_rank() == 0)
     return whole
+
+
+class _OwnRows:
+    """The part of a cache that belongs to the rows of this process.
+
+    `owner` is the rank that computes each row; the first pass fixes it.
+    """
+
+    def __init__(self, cache: KVCache, owner: Int[Tensor, " rows"] | None = None):
+        self.cache, self.owner = cache, owner
+
+    def __getitem__(self, rows: Int[Tensor, " some"]) -> "_OwnRows":
+        mine = self.owner == dist.get_rank()
+        place = mine.cumsum(0) - 1  # of each row of ours among ours
+        return _OwnRows(self.cache[place[rows[mine[rows]]]], self.owner[rows])
+
+
+class RowsApart(Model):
+    """A model that every process runs on some rows, with the answers for all rows.
+
+    All processes call it with the same tokens, and go on with the same logits: they
+    draw the same tokens and have the same loss. The gradient of each is that of its own
+    rows, which `share` adds up. Rows keep their process while they are continued, so
+    when answers end early, some processes may have fewer rows left than others.
+    """
+
+    def __init__(self, model: Model):
+        nn.Module.__init__(self)
+        self.model, self.config = model, model.config
+
+    def new_caches(self, capacity: int) -> list[_OwnRows]:
+        """One empty cache a layer, each for `capacity` tokens of this process's rows."""
+        return [_OwnRows(cache) for cache in self.model.new_caches(capacity)]
+
+    def forward(self, tokens, caches=None, pads=None):
+        rows = len(tokens)
+        owner = caches[0].owner if caches else None
+        if owner is None:  # the first rows are those of rank 0, and so on
+            owner = torch.arange(rows) * processes() // rows
+        for cache in caches or []:
+            cache.owner = owner
+        own = (owner == dist.get_rank()).nonzero()[:, 0]
+        own_caches = [cache.cache for cache in caches] if caches else None
+        own_pads = None if pads is None else pads[own]
+        logits = self.model.head(self.model.encode(tokens[own], own_caches, own_pads))
+        none = logits.new_zeros(rows, *logits.shape[1:])
+        return add_up(none.index_copy(0, own, logits))
+
+
+def apart(model: Model) -> Model:
+    """A model that divides rows among processes; without torchrun, what is given."""
+    return RowsApart(model) if dist.is_initialized() else model

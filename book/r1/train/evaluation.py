@@ -9,11 +9,14 @@ from torch import Tensor
 
 from r1.model.moe import count_load, max_violation, routers
 from r1.model.mtp import mtp_losses
-from r1.model.sampling import sample
 from r1.model.transformer import Model, cross_entropy
 from r1.text import corpus
-from r1.text.problems import Problem, count_mistakes, is_correct, parse, random_problem
-from r1.text.tokenizer import EOS_ID, IDS, decode, encode
+from r1.text.answers import is_right, said
+from r1.text.problems import Problem, count_mistakes, random_problem
+from r1.text.tokenizer import EOS_ID, IDS, encode
+from r1.train.asking import ask
+
+LONGEST = 64  # tokens of an answer
 
 
 @torch.no_grad()
@@ -35,11 +38,10 @@ def evaluate(
     asked = [
         random_problem(rng, (terms, terms), held_out=True) for _ in range(problems)
     ]
-    generator = torch.Generator().manual_seed(seed)
-    prompts = [encode(problem.prompt) for problem in asked]
-    answers = sample(model.eval(), prompts, 64, temperature, generator)
-    texts = [decode(answer) for answer in answers]
-    right = [is_correct(p, text) for p, text in zip(asked, texts, strict=True)]
+    answers = ask(model, asked, 1, seed, temperature, max_new_tokens=LONGEST)
+    texts = [answer.text for (answer,) in answers]
+    right = [is_right(*pair) for pair in zip(asked, texts, strict=True)]
+    digits = [said(*pair) for pair in zip(asked, texts, strict=True)]
     thought = [text.startswith("<think>") for text in texts]
 
     def share(hits: list[bool]) -> float:
@@ -53,8 +55,8 @@ def evaluate(
         "thinking": share(thought),
         "accuracy_thinking": share([r for r, t in pairs if t]),
         "accuracy_bare": share([r for r, t in pairs if not t]),
-        "form": share([parse(text) is not None for text in texts]),
-        "length": sum(map(len, answers)) / problems,
+        "form": share([digit is not None for digit in digits]),
+        "length": sum(len(answer.ids) for (answer,) in answers) / problems,
         "mistakes": wrong / steps if steps else float("nan"),
         "repaired": repaired / wrong if wrong else float("nan"),
     }
@@ -154,11 +156,6 @@ def answer_often(
     """Answer each of some held-out problems many times."""
     rng = random.Random(f"often/{seed}/{terms}")
     asked = [random_problem(rng, (terms, terms), True) for _ in range(problems)]
-    generator, found = torch.Generator().manual_seed(seed), []
-    for problem in asked:
-        prompt = [encode(problem.prompt)]
-        answers = sample(
-            model.eval(), prompt, 64, temperature, generator, copies=samples
-        )
-        found.append((problem, [decode(answer) for answer in answers]))
-    return found
+    groups = ask(model, asked, samples, seed, temperature, LONGEST, together=samples)
+    texts = [[answer.text for answer in group] for group in groups]
+    return list(zip(asked, texts, strict=True))

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from r1.train.files import write_atomically
+from r1.model.files import write_atomically
 
 
 def _git(*words: str) -> str:

@@ -3,41 +3,25 @@
 import random
 from collections.abc import Sequence
 
-import torch
-
-from r1.model.sampling import sample
 from r1.model.transformer import Model
-from r1.text.answers import read, script_share
-from r1.text.readable import (
-    Reading,
-    Task,
-    is_right,
-    judge,
-    random_question,
-    random_task,
-)
-from r1.text.tokenizer import decode, encode
+from r1.text.answers import is_right, read, script_share
+from r1.text.readable import Reading, Task, judge, random_question, random_task
+from r1.text.tokenizer import encode
+from r1.train.asking import ask
 
 LONGEST = 72  # tokens; a worked solution of eight terms has 52
 
 
-@torch.no_grad()
 def answers_to(
     model: Model,
     asked: Sequence[Task],
     seed: int = 0,
     copies: int = 1,
     temperature: float = 1.0,
-    together: int = 256,
 ) -> list[str]:
     """What a model says: `copies` answers to each question, one below the other."""
-    generator, texts = torch.Generator().manual_seed(seed), []
-    for start in range(0, len(asked), max(1, together // copies)):
-        part = asked[start : start + max(1, together // copies)]
-        prompts = [encode(question.prompt) for question in part]
-        said = sample(model.eval(), prompts, LONGEST, temperature, generator, copies)
-        texts += map(decode, said)
-    return texts
+    groups = ask(model, asked, copies, seed, temperature, LONGEST, together=256)
+    return [answer.text for group in groups for answer in group]
 
 
 def describe_answers(asked: Sequence[Task], texts: Sequence[str]) -> dict[str, float]:
