@@ -1,24 +1,17 @@
-"""What came after R1, on the problem of R1-Zero.
-
-`python -m experiments.after VARIANT --seed S` makes one run.
+"""Chapter 16: what came after R1, on the problem of R1-Zero.
 
 Every run begins at the base model and makes sixteen updates of each rollout, so that
-ratios leave 1 and the losses differ. Two files a run, in data/after: the log, and
-answers to problems that no training sees.
+ratios leave 1 and the losses differ.
 """
 
-import argparse
 import random
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
-import torch
-
+from experiments.runner import Job, Row, run_grid
 from r1.model.transformer import Model
-from r1.rl.environment import Environment, Reward
+from r1.rl.environment import Environment, Keep, Reward
 from r1.rl.grpo_loop import grpo
 from r1.rl.losses import GRPOLoss, Loss
 from r1.rl.losses_after_r1 import (
@@ -37,24 +30,15 @@ from r1.text.problems import Problem
 from r1.text.tokenizer import encode
 from r1.train.checkpoint import load_checkpoint
 from r1.train.evaluation import evaluate
-from r1.train.records import write_log
 
 SAMPLING = Sampling(group=16)
 SETTINGS = Settings(16, SAMPLING, Updates(lr=3e-4, epochs=2, minibatches=8))
-STEPS, TERMS = 30, 5
+WARM = Settings(16, SAMPLING, Updates(lr=3e-4))  # one update a rollout
+WARM_SEED, WARM_STEPS = 100, 40
+TERMS = 5  # of the problems, and of those of the test
 WIDE = (1e9, 1e9)  # never reached
 HIGHER = (0.2, 0.28)  # DAPO, section 4.1
 CACHE = 16  # tokens before the longest answer from which on length costs
-WARM = Settings(16, SAMPLING, Updates(lr=3e-4))  # one update a rollout
-
-
-class Variant(NamedTuple):
-    """What is changed; `warm` is the share of thoughts that the base is brought to."""
-
-    settings: Settings = SETTINGS
-    reward: Reward = rule_reward
-    keep: Callable | None = None
-    warm: float = 0.0
 
 
 def shaped_reward(problem: Problem, text: str) -> float:
@@ -84,99 +68,126 @@ class RandomReward:
         return float(self.rng.random() < 0.5)
 
 
-def _but(scale: bool = True, **changes) -> Settings:
-    return replace(SETTINGS, scale=scale, loss=GRPOLoss(**changes))
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What is changed of GRPO; `warm` is how often the base has to think before."""
+
+    settings: Settings = SETTINGS
+    reward: Reward | type[RandomReward] = rule_reward
+    keep: Keep | None = None
+    warm: float = 0.0
+    steps: int = 20
+    base: str = "base/base_seed1"
+    seeds: tuple[int | None, ...] = (0, 1, 2, 3, 4)
 
 
-def _with(loss: Callable[..., Loss], scale: bool = True) -> Settings:
-    return replace(SETTINGS, scale=scale, loss=loss)
+def but(steps: int = 20, scale: bool = True, **changes) -> Variant:
+    """GRPO with other settings of its loss."""
+    settings = replace(SETTINGS, scale=scale, loss=GRPOLoss(**changes))
+    return Variant(settings=settings, steps=steps)
 
 
-# Dr. GRPO divides by a number that no answer changes: updates of 32 answers of 48.
-CONSTANT = {"how": "constant", "constant": 32.0 * 48, "scale": False}
-OWN_RANGE = partial(gspo_loss, clip=(0.03, 0.04))
-VARIANTS = {
-    "grpo": Variant(),
-    "dr_grpo": Variant(_but(**CONSTANT)),
-    "clip_higher": Variant(_but(clip=HIGHER)),
+def by(loss: Callable[..., Loss], steps: int = 20, scale: bool = True) -> Variant:
+    """Another loss in the place of GRPO's."""
+    return Variant(settings=replace(SETTINGS, scale=scale, loss=loss), steps=steps)
+
+
+def slow(variant: Variant, steps: int) -> Variant:
+    """The same at a third of the learning rate."""
+    updates = replace(variant.settings.updates, lr=1e-4)
+    return replace(
+        variant, settings=replace(variant.settings, updates=updates), steps=steps
+    )
+
+
+GRPO = Variant()
+DAPO = replace(but(how="token", clip=HIGHER), reward=shaped_reward, keep=mixed)
+PRODUCT = but(level="sequence")
+GSPO = by(partial(gspo_loss, clip=(0.03, 0.04)))  # a range for our short answers
+CISPO = by(cispo_loss)
+R1_CLIP = but(16, clip=(10.0, 10.0))
+R1_PRINTED = but(16, level="sequence", clip=(10.0, 10.0))
+# Updates are of 32 answers, which have 48 tokens at most.
+RUNS = {
+    "grpo": GRPO,
+    "grpo_slow": slow(GRPO, 30),
+    "dr_grpo": but(how="constant", constant=32.0 * 48, scale=False),
+    "clip_higher": but(16, clip=HIGHER),
     "dynamic": Variant(keep=mixed),
-    "token": Variant(_but(how="token")),
+    "token": but(how="token"),
     "overlong": Variant(reward=shaped_reward),
-    "dapo": Variant(_but(how="token", clip=HIGHER), shaped_reward, mixed),
-    "product": Variant(_but(level="sequence")),
-    "product_mean": Variant(_with(product_loss)),
-    "sum": Variant(_but(how="constant", constant=32.0)),  # no 1 / |o| at a token
-    "gspo_paper": Variant(_with(gspo_loss)),
-    "gspo": Variant(_with(OWN_RANGE)),
-    "cispo": Variant(_with(cispo_loss)),
-    "cispo_tight": Variant(_with(partial(cispo_loss, highest=1.2))),
-    "cispo_low": Variant(_with(partial(cispo_loss, lowest=0.8))),
-    "v32": Variant(_with(masked_loss, scale=False)),
-    "r1_clip": Variant(_but(clip=(10.0, 10.0))),
-    "r1_printed": Variant(_but(level="sequence", clip=(10.0, 10.0))),
+    "dapo": DAPO,
+    "dapo_slow": slow(DAPO, 30),
+    "product": PRODUCT,
+    "product_slow": slow(PRODUCT, 16),
+    "product_mean": by(product_loss, 16),
+    "sum": but(16, how="constant", constant=32.0),  # no 1 / |o| at a token
+    "gspo_paper": by(gspo_loss, 16),
+    "gspo": GSPO,
+    "gspo_slow": slow(GSPO, 30),
+    "cispo": CISPO,
+    "cispo_slow": slow(CISPO, 30),
+    "cispo_tight": by(partial(cispo_loss, highest=1.2), 30),
+    "cispo_low": by(partial(cispo_loss, lowest=0.8), 16),
+    "v32": by(masked_loss, 16, scale=False),
+    "r1_clip": R1_CLIP,
+    "r1_clip_slow": slow(R1_CLIP, 16),
+    "r1_printed": R1_PRINTED,
+    "r1_printed_slow": slow(R1_PRINTED, 16),
     "wrong": Variant(reward=wrong_reward),
     "random": Variant(reward=RandomReward),
-    "random_unclipped": Variant(_but(clip=WIDE), reward=RandomReward),
+    "random_unclipped": replace(but(clip=WIDE), reward=RandomReward),
     "random_warm": Variant(reward=RandomReward, warm=0.7),
-}
-SLOWER = ("grpo", "dapo", "product", "gspo", "cispo", "r1_clip", "r1_printed")
-VARIANTS |= {
-    f"{name}_slow": VARIANTS[name]._replace(
-        settings=replace(
-            VARIANTS[name].settings, updates=replace(SETTINGS.updates, lr=1e-4)
-        )
-    )
-    for name in SLOWER
 }
 
 
 def warmed(base: Model, share: float) -> Model:
     """The base model after as many steps of GRPO as it takes to think that often.
 
-    Raises RuntimeError where 40 steps are not enough.
+    Raises RuntimeError where WARM_STEPS are not enough.
     """
     policy = new_policy(base)
-    for row in grpo(policy, base, 40, WARM, seed=100):
+    for row in grpo(policy, base, WARM_STEPS, WARM, seed=WARM_SEED):
         if row["thinking"] >= share:
             return policy
-    raise RuntimeError(f"after 40 steps it thinks in {row['thinking']}, not {share}")
+    raise RuntimeError(
+        f"after {WARM_STEPS} steps it thinks in {row['thinking']}, not {share}"
+    )
 
 
-def run(name: str, seed: int, base: Model, steps: int, out: Path) -> None:
-    """One run, unless it is there: its log, and its answers to held-out problems."""
-    log, tested = (out / f"{name}_seed{seed}{end}.csv" for end in ("", "_terms"))
-    if tested.exists():
-        print(f"{log.stem} is finished")
-        return
-    v, command = VARIANTS[name], f"python -m experiments.after {name} --seed {seed}"
-    command += "" if steps == STEPS else f" --steps {steps}"
-    base = warmed(base, v.warm) if v.warm else base
-    policy, reward = new_policy(base), v.reward
+def environment_of(variant: Variant, seed: int) -> Environment:
+    """What a run is asked and paid; tosses begin anew with every seed."""
+    reward = variant.reward
     reward = RandomReward(seed) if reward is RandomReward else reward
-    env = Environment(reward=reward, keep=v.keep)
-    loop = grpo(policy, base, steps, v.settings, env, seed)
-    rows = list(loop)
-    write_log(log, rows, command)
-    write_log(tested, [{"terms": TERMS, **evaluate(policy, TERMS)}], command)
-    print(log.stem, {k: round(v, 3) for k, v in rows[-1].items()}, flush=True)
+    return Environment(reward=reward, keep=variant.keep)
 
 
-def main() -> None:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("variants", nargs="+", choices=VARIANTS, metavar="VARIANT", help="or several")
-    add("--seed", type=int, nargs="+", default=list(range(5)), help="or several")
-    add("--steps", type=int, default=STEPS)
-    add("--base", type=Path, default=Path("data/base/base_seed1.safetensors"))
-    add("--out", type=Path, default=Path("data/after"), help="folder for the logs")
-    add("--threads", type=int, default=1, help="of the CPU")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    base = new_policy(load_checkpoint(args.base)[0])
-    for name in args.variants:
-        for seed in args.seed:
-            run(name, seed, base, args.steps, args.out)
+def train(job: Job) -> tuple[Model, list[Row]]:
+    """The policy that a run ends with, and its log."""
+    v = RUNS[job.name]
+    base = new_policy(load_checkpoint(job.weights(v.base))[0])
+    base = warmed(base, v.warm) if v.warm else base
+    policy, environment = new_policy(base), environment_of(v, job.seed)
+    loop = grpo(policy, base, v.steps, v.settings, environment, job.seed)
+    return policy, list(loop)
+
+
+def make(job: Job) -> Row:
+    """Make one run: its log, and its answers to held-out problems."""
+    policy, rows = train(job)
+    job.write(rows)
+    job.write([{"terms": TERMS, **evaluate(policy, TERMS)}], "terms")
+    return rows[-1]
+
+
+def done(job: Job) -> bool:
+    """Whether a run is finished."""
+    return job.path("terms").exists()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Make the runs that the command line asks for."""
+    run_grid("after", RUNS, make, done, words)
 
 
 if __name__ == "__main__":

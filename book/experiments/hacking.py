@@ -1,16 +1,10 @@
-"""Rewards that pay for the wrong thing, their repairs, and runs of both.
+"""Chapter 12: rewards that pay for the wrong thing, and their repairs."""
 
-`python -m experiments.hacking` trains with each reward for three seeds and writes a
-log a run to data/hacking; it takes about four minutes on one core. Chapter 12 shows
-them.
-"""
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import argparse
-from pathlib import Path
-
-import torch
-
-from r1.rl.environment import Environment
+from experiments.runner import Job, Row, run_grid
+from r1.rl.environment import Environment, Reward
 from r1.rl.grpo_loop import grpo
 from r1.rl.policy import new_policy
 from r1.rl.rewards import accuracy_reward, format_reward
@@ -19,14 +13,6 @@ from r1.rl.settings import Settings, Updates
 from r1.text.problems import Problem
 from r1.text.tokenizer import TAGS, encode
 from r1.train.checkpoint import load_checkpoint
-from r1.train.records import write_log
-
-SETTINGS = Settings(
-    prompts=8,
-    sampling=Sampling(group=8, max_new_tokens=40, temperature=1.2),
-    updates=Updates(lr=6e-4),
-)
-STEPS = 30
 
 
 def tag_count_reward(problem: Problem, text: str) -> float:
@@ -49,33 +35,52 @@ def repaired_length_reward(problem: Problem, text: str) -> float:
     return accuracy_reward(problem, text) * (1 + 0.1 * len(encode(text)))
 
 
-REWARDS = {
-    "tags": tag_count_reward,
-    "tags_repaired": repaired_tag_reward,
-    "length": length_reward,
-    "length_repaired": repaired_length_reward,
+@dataclass(frozen=True, kw_only=True)
+class Paid:
+    """What is paid for; a high rate and a high temperature let it be found soon."""
+
+    reward: Reward
+    base: str = "base/base_seed1"
+    settings: Settings = Settings(
+        prompts=8,
+        sampling=Sampling(group=8, max_new_tokens=40, temperature=1.2),
+        updates=Updates(lr=6e-4),
+    )
+    steps: int = 30
+    seeds: tuple[int | None, ...] = (0, 1, 2)
+
+
+RUNS = {
+    "tags": Paid(reward=tag_count_reward),
+    "tags_repaired": Paid(reward=repaired_tag_reward),
+    "length": Paid(reward=length_reward),
+    "length_repaired": Paid(reward=repaired_length_reward),
 }
 
 
-def main() -> None:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--base", type=Path, default=Path("data/base/base_seed1.safetensors"))
-    add("--out", type=Path, default=Path("data/hacking"), help="folder for the logs")
-    add("--seeds", type=int, default=3)
-    add("--threads", type=int, help="of the CPU")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    base = new_policy(load_checkpoint(args.base)[0])
-    for name, reward in REWARDS.items():
-        for seed in range(args.seeds):
-            env = Environment(reward=reward)
-            rows = list(grpo(new_policy(base), base, STEPS, SETTINGS, env, seed))
-            log = args.out / f"{name}_seed{seed}.csv"
-            write_log(log, rows, "python -m experiments.hacking")
-            print(log.stem, {k: round(v, 3) for k, v in rows[-1].items()}, flush=True)
+def loop(job: Job) -> Iterator[Row]:
+    """The steps of a run."""
+    row = RUNS[job.name]
+    base = new_policy(load_checkpoint(job.weights(row.base))[0])
+    environment = Environment(reward=row.reward)
+    return grpo(new_policy(base), base, row.steps, row.settings, environment, job.seed)
+
+
+def make(job: Job) -> Row:
+    """Make one run, and write its log when it has ended."""
+    rows = list(loop(job))
+    job.write(rows)
+    return rows[-1]
+
+
+def done(job: Job) -> bool:
+    """Whether a run is finished."""
+    return job.path().exists()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Make the runs that the command line asks for."""
+    run_grid("hacking", RUNS, make, done, words)
 
 
 if __name__ == "__main__":

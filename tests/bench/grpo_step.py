@@ -48,7 +48,7 @@ except ImportError as error:
     raise SystemExit(f"{error}; the GRPO step needs TRL: {INSTALL}") from error
 
 DATA = Path(__file__).parents[2] / "book/data"
-OUT = DATA / "bench/grpo.csv"
+OUT = DATA.parent / "runs/bench/grpo.csv"
 IMPLEMENTATIONS = ("eager", "grouped_mm")  # as in peers.py
 SETTINGS = rollout.Settings()
 TURNS = 9

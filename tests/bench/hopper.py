@@ -102,7 +102,7 @@ def speed(size: int) -> dict[str, float]:
 def main() -> None:
     """Compare, print, and write both files."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("book/data/fp8"))
+    parser.add_argument("--out", type=Path, default=Path("book/runs/fp8"))
     parser.add_argument("--seeds", type=int, default=4)
     args = parser.parse_args()
     rows, device = [], torch.cuda.get_device_name()

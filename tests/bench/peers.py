@@ -24,7 +24,7 @@ from r1.model.transformer import Model, cross_entropy
 from r1.train.optimizer import new_optimizer
 from r1.train.records import write_log
 
-OUT = Path(__file__).parents[2] / "book/data/bench/peers.csv"
+OUT = Path(__file__).parents[2] / "book/runs/bench/peers.csv"
 BASE = replace(ModelConfig.tiny(), num_nextn_predict_layers=0)
 LARGER = replace(
     BASE,

@@ -1,6 +1,7 @@
 """What every chapter and every file of the book keeps to."""
 
 import itertools
+import pkgutil
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import execute
 import nbformat
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
@@ -230,3 +232,24 @@ def test_readme_gives_the_two_commands_and_ci_runs_the_second():
 def test_readme_lists_every_chapter():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert not [path.name for path in NOTEBOOKS if f"book/{path.name}" not in readme]
+
+
+def test_github_runs_what_ci_runs():
+    workflow = (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")
+    steps = yaml.safe_load(workflow)["jobs"]["test"]["steps"]
+    assert "bash .ci/run" in [step.get("run") for step in steps]
+
+
+MODULE = re.compile(r"(?:`|-m )((?:r1|experiments)(?:\.\w+)+)")
+FILE = re.compile(r"`(?:book/)?((?:r1|experiments|coursekit)/[\w/]+\.py)`")
+SPEAKING = [*PAGES, ROOT / "README.md", *sorted(BOOK.glob("assignments/*/*.md"))]
+SPEAKING += [ROOT / ".github/CONTRIBUTING.md", *sorted(BOOK.glob("r1/**/*.py"))]
+
+
+@pytest.mark.parametrize("path", SPEAKING, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_a_text_names_of_the_package_is_there(path):
+    text = path.read_text(encoding="utf-8")
+    for name in MODULE.findall(text):
+        pkgutil.resolve_name(name)
+    missing = [file for file in FILE.findall(text) if not (BOOK / file).is_file()]
+    assert not missing

@@ -8,7 +8,6 @@ python assignments/rewards_and_grpo/make_runs.py --run healthy
 """
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from r1.rl import Environment, grpo_loop, new_policy, rule_reward
 from r1.text import encode
 from r1.train import load_checkpoint, write_log
+from r1.train.records import read_table
 
 HERE = Path(__file__).parent
 STEPS = 40
@@ -64,10 +64,9 @@ def healthy():
     """The first steps of chapter 13's five runs, with a column for the seed."""
     rows = []
     for seed in range(5):
-        path = Path(f"data/rl/zero_seed{seed}.csv")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        table = csv.DictReader(x for x in lines if not x.startswith("#"))
-        rows += [{"seed": seed, **row} for row in list(table)[:STEPS]]
+        _, columns, cells = read_table("rl/steps")[f"zero_seed{seed}"]
+        table = (dict(zip(columns, row, strict=True)) for row in cells[:STEPS])
+        rows += [{"seed": seed, **row} for row in table]
     return rows
 
 

@@ -15,7 +15,7 @@ from r1.text.problems import DIGITS
 from r1.text.readable import Task
 
 FEATURES = ("length", "restated", "signs", "equals")
-LONGEST = 40  # symbols of an answer that count
+SEEN_SYMBOLS = 40  # symbols of an answer that count
 
 
 class Pair(NamedTuple):
@@ -33,7 +33,7 @@ def features(task: Task, answer: str) -> Float[Tensor, " features"]:
     operations. equals: equal signs. What stands in the thought is not seen.
     """
     asked = {task.question[i : i + 2] for i in range(len(task.question) - 1)}
-    answer = answer[:LONGEST]
+    answer = answer[:SEEN_SYMBOLS]
     found = [answer[i : i + 2] in asked for i in range(len(answer) - 1)]
     marks = Counter(answer)
     counts = (len(answer), sum(found), sum(marks[s] for s in "+-*"), marks["="])

@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from r1.text.tokenizer import EOS
 
 SCRIPTS = {"digits": frozenset("0123456789"), "letters": frozenset("abcdefghij")}
-LONGEST = 18  # as many as always fit into 64 bits
+MOST_DIGITS = 18  # as many as always fit into 64 bits
 _FORM = re.compile("(?:<think>([^<]*)</think>)?<answer>([^<]+)</answer>")
-_INTEGER = re.compile(f"0|-?[1-9][0-9]{{0,{LONGEST - 1}}}")
+_INTEGER = re.compile(f"0|-?[1-9][0-9]{{0,{MOST_DIGITS - 1}}}")
 
 
 class Answer(NamedTuple):

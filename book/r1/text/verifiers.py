@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from r1.text.answers import read_integer
 
-LONGEST, DEEPEST, LARGEST = 200, 20, 9999  # characters, parentheses, a number
+MOST_CHARACTERS, DEEPEST, LARGEST = 200, 20, 9999  # characters, parentheses, a number
 _EXPRESSION = re.compile("[-+*/()0-9 ]+")
 
 
@@ -57,11 +57,11 @@ def calculate(text: str) -> Calculation | None:
     parentheses, so that no answer can take long. Python's parser reads the text, and
     nothing of it is evaluated but what is listed here.
     """
-    if len(text) > LONGEST or not _EXPRESSION.fullmatch(text):
+    if len(text) > MOST_CHARACTERS or not _EXPRESSION.fullmatch(text):
         return None
     text = text.strip(" ")
     open_at = accumulate((c == "(") - (c == ")") for c in text)
-    if max(open_at) > DEEPEST:
+    if max(open_at, default=0) > DEEPEST:
         return None
     numbers: list[int] = []
     try:

@@ -6,14 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from r1.model.config import ModelConfig
 from r1.model.files import write_atomically
 from r1.model.transformer import Model
-from r1.train.distributed import gather
+from r1.train.distributed import gather, rank
 from r1.train.optimizer import State, load_state, save_state
 
 
@@ -35,7 +34,7 @@ def save_checkpoint(
     if optimizer is not None:
         for weight, state in save_state(model, optimizer).items():
             tensors |= {f"optimizer.{weight}.{k}": v for k, v in state.items()}
-    if dist.is_initialized() and dist.get_rank():
+    if rank():
         return
     metadata = {
         "config": json.dumps(asdict(model.config)),
@@ -76,11 +75,11 @@ def load_checkpoint(
         weights["head.weight"] = weights["embed.weight"]
     model.load_state_dict(weights)
     optimizer = optimizer_for(model) if optimizer_for else None
-    if optimizer is not None:
-        state: State = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                weight, quantity = key.removeprefix("optimizer.").rsplit(".", 1)
-                state.setdefault(weight, {})[quantity] = value
+    state: State = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            weight, quantity = key.removeprefix("optimizer.").rsplit(".", 1)
+            state.setdefault(weight, {})[quantity] = value
+    if optimizer is not None and state:
         load_state(model, optimizer, state)
     return model, optimizer, json.loads(metadata.get("notes", "{}"))

@@ -33,7 +33,7 @@ def start() -> int:
         dist.init_process_group("nccl")
     else:
         dist.init_process_group("gloo")
-    return dist.get_rank()
+    return rank()
 
 
 def stop() -> None:
@@ -42,6 +42,11 @@ def stop() -> None:
         dist.destroy_process_group()
         mesh.cache_clear()
         torch.set_default_device("cpu")
+
+
+def rank() -> int:
+    """The number of this process."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def processes() -> int:
@@ -68,7 +73,7 @@ def own_rows(batch: Int[Tensor, "rows length"]) -> Int[Tensor, "own length"]:
             f"{len(batch)} rows cannot be shared by {world} processes; choose a "
             f"multiple of {world} for --rows"
         )
-    return batch.chunk(world)[dist.get_rank()]
+    return batch.chunk(world)[rank()]
 
 
 def add_up(part: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -127,7 +132,7 @@ def gather(model: Model) -> Model:
     weights = state_dict.get_model_state_dict(model, options=options)
     with torch.device("cpu"):
         whole = Model(model.config)
-    whole.load_state_dict(weights, strict=dist.get_rank() == 0)
+    whole.load_state_dict(weights, strict=rank() == 0)
     return whole
 
 
@@ -141,7 +146,7 @@ class _OwnRows:
         self.cache, self.owner = cache, owner
 
     def __getitem__(self, rows: Int[Tensor, " some"]) -> "_OwnRows":
-        mine = self.owner == dist.get_rank()
+        mine = self.owner == rank()
         place = mine.cumsum(0) - 1  # of each row of ours among ours
         return _OwnRows(self.cache[place[rows[mine[rows]]]], self.owner[rows])
 
@@ -160,7 +165,7 @@ class RowsApart(Model):
         self.model, self.config = model, model.config
 
     def new_caches(self, capacity: int) -> list[_OwnRows]:
-        """One empty cache a layer, each for `capacity` tokens of this process's rows."""
+        """One empty cache a layer, for `capacity` tokens of each row of this process."""
         return [_OwnRows(cache) for cache in self.model.new_caches(capacity)]
 
     def forward(self, tokens, caches=None, pads=None):
@@ -168,14 +173,14 @@ class RowsApart(Model):
         owner = caches[0].owner if caches else None
         if owner is None:  # the first rows are those of rank 0, and so on
             owner = torch.arange(rows) * processes() // rows
-        for cache in caches or []:
-            cache.owner = owner
-        own = (owner == dist.get_rank()).nonzero()[:, 0]
-        own_caches = [cache.cache for cache in caches] if caches else None
+        for part in caches or []:
+            part.owner = owner
+        own = (owner == rank()).nonzero()[:, 0]
+        own_caches = [part.cache for part in caches] if caches else None
         own_pads = None if pads is None else pads[own]
         logits = self.model.head(self.model.encode(tokens[own], own_caches, own_pads))
-        none = logits.new_zeros(rows, *logits.shape[1:])
-        return add_up(none.index_copy(0, own, logits))
+        empty = logits.new_zeros(rows, *logits.shape[1:])
+        return add_up(empty.index_copy(0, own, logits))
 
 
 def apart(model: Model) -> Model:

@@ -16,7 +16,7 @@ from r1.text.problems import Problem, count_mistakes, random_problem
 from r1.text.tokenizer import EOS_ID, IDS, encode
 from r1.train.asking import ask
 
-LONGEST = 64  # tokens of an answer
+EVALUATED_TOKENS = 64  # tokens of an answer
 
 
 @torch.no_grad()
@@ -38,7 +38,7 @@ def evaluate(
     asked = [
         random_problem(rng, (terms, terms), held_out=True) for _ in range(problems)
     ]
-    answers = ask(model, asked, 1, seed, temperature, max_new_tokens=LONGEST)
+    answers = ask(model, asked, 1, seed, temperature, max_new_tokens=EVALUATED_TOKENS)
     texts = [answer.text for (answer,) in answers]
     right = [is_right(*pair) for pair in zip(asked, texts, strict=True)]
     digits = [said(*pair) for pair in zip(asked, texts, strict=True)]
@@ -156,6 +156,8 @@ def answer_often(
     """Answer each of some held-out problems many times."""
     rng = random.Random(f"often/{seed}/{terms}")
     asked = [random_problem(rng, (terms, terms), True) for _ in range(problems)]
-    groups = ask(model, asked, samples, seed, temperature, LONGEST, together=samples)
+    groups = ask(
+        model, asked, samples, seed, temperature, EVALUATED_TOKENS, together=samples
+    )
     texts = [[answer.text for answer in group] for group in groups]
     return list(zip(asked, texts, strict=True))

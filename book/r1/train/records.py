@@ -1,18 +1,31 @@
-"""Recorded runs: tables in CSV files whose first lines say where they come from."""
+"""Recorded runs: written one file a run, published and read as tables of many runs.
+
+A program writes its run to files of its own (`write_log`), whose first lines say where
+they come from. `python -m experiments.collect` publishes such files in the book's
+folder data: a table for each experiment and kind, such as rl/steps.csv, with the run's
+name in the column `run`, and runs.csv, which says of each run where it comes from.
+"""
 
 import csv
 import platform
+import re
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from r1.model.files import write_atomically
 
+BOOK = Path(__file__).parents[2]
+DATA = BOOK / "data"
+ORIGIN = ("command", "commit", "device", "date")
+
 
 def _git(*words: str) -> str:
-    """What git says of this package; nothing where there is no git or no checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), *words]
+    """What git says of the book; nothing where there is no git or no checkout."""
+    command = ["git", "-C", str(BOOK), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -31,7 +44,8 @@ def provenance(command: str | None = None, device: str | None = None) -> str:
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     command = command or " ".join(["python -m experiments.train", *sys.argv[1:]])
     commit = _git("rev-parse", "--short", "HEAD") or "unknown"
-    changed = "+changes" if _git("status", "--porcelain", ".") else ""
+    code = ("r1", "experiments")
+    changed = "+changes" if _git("status", "--porcelain", "--", *code) else ""
     return (
         f"# command: {command}\n"
         f"# commit: {commit}{changed}\n"
@@ -61,11 +75,129 @@ def write_log(
     write_atomically(path, write)
 
 
-def read_log(path: Path | str) -> dict[str, list[float]]:
-    """Read a recorded run: a list of numbers for each column of its CSV."""
+class Cells(NamedTuple):
+    """The file of one run as text: where it comes from, its columns, its rows."""
+
+    origin: dict[str, str]
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def read_cells(path: Path | str) -> Cells:
+    """Read the file of one run as it is written.
+
+    Raises ValueError where the file has no row.
+    """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
-    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-    return {key: [float(row[key]) for row in rows] for key in rows[0]}
+    head = [line for line in lines if line.startswith("#")]
+    pairs = (line.removeprefix("# ").split(": ", 1) for line in head)
+    columns, *rows = csv.reader(lines[len(head) :])
+    if not rows:
+        raise ValueError(f"{path} has no row")
+    return Cells(dict(pairs), columns, rows)
+
+
+def read_log(path: Path | str) -> dict[str, list[float]]:
+    """Read the file of one run: a list of numbers for each of its columns."""
+    _, columns, rows = read_cells(path)
+    return _numbers(columns, rows)
+
+
+def _numbers(columns: list[str], rows: list[list[str]]) -> dict[str, list[float]]:
+    pairs = zip(columns, zip(*rows, strict=True), strict=True)
+    return {name: [float(cell) for cell in cells] for name, cells in pairs}
+
+
+@cache
+def _read_table(path: Path, changed: int) -> dict[str, Cells]:
+    """The cells of each run of a table, without the columns that the run lacks."""
+    with path.open(encoding="utf-8", newline="") as file:
+        (_, *columns), *rows = csv.reader(file)
+    runs = {}
+    for run, *cells in rows:
+        runs.setdefault(run, []).append(cells)
+    found = {}
+    for run, rows in runs.items():
+        has = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
+        names = [columns[i] for i in has]
+        found[run] = Cells({}, names, [[row[i] for i in has] for row in rows])
+    return found
+
+
+def read_table(table: str, folder: Path = DATA) -> dict[str, Cells]:
+    """The runs of a published table, such as "rl/steps", each with its cells as text.
+
+    Raises FileNotFoundError, which names the tables that there are.
+    """
+    path = Path(folder, f"{table}.csv")
+    if not path.exists():
+        files = (file.relative_to(folder) for file in Path(folder).glob("*/*.csv"))
+        there = ", ".join(sorted(file.with_suffix("").as_posix() for file in files))
+        raise FileNotFoundError(f"there is no table {table}; there are: {there}")
+    return _read_table(path, path.stat().st_mtime_ns)
+
+
+def read_run(
+    table: str, run: str | None = None, folder: Path = DATA
+) -> dict[str, list[float]]:
+    """One run of a published table: a list of numbers for each column that it has.
+
+    `read_run("rl/terms", "zero_seed0")`; a table of one run needs no name of a run.
+    Raises FileNotFoundError for a table and LookupError for a run that is not there.
+    """
+    runs = read_table(table, folder)
+    if run is None and len(runs) == 1:
+        (run,) = runs
+    if run not in runs:
+        raise LookupError(f"{table} has no run {run}; {_there(runs)}")
+    _, columns, rows = runs[run]
+    return _numbers(columns, rows)
+
+
+def read_seeds(
+    table: str, name: str, seeds: int | None = None, folder: Path = DATA
+) -> list[dict[str, list[float]]]:
+    """The runs NAME_seed0, NAME_seed1, ... of a table, in the order of their seeds.
+
+    `read_seeds("rl/steps", "zero", 5)` has seeds 0 to 4; without `seeds` it is all
+    that there are. Raises what `read_run` raises.
+    """
+    if seeds is None:
+        runs = read_table(table, folder)
+        found = (re.fullmatch(rf"{re.escape(name)}_seed(\d+)", run) for run in runs)
+        places = sorted(int(match[1]) for match in found if match)
+        if not places:
+            raise LookupError(f"{table} has no seeds of {name}; {_there(runs)}")
+    else:
+        places = range(seeds)
+    return [read_run(table, f"{name}_seed{seed}", folder) for seed in places]
+
+
+def _there(runs: dict[str, Cells]) -> str:
+    """The runs that a table has; those that differ in the seed stand together."""
+    names = {}
+    for run in runs:
+        name, _, seed = run.rpartition("_seed")
+        names.setdefault(name if name and seed.isdigit() else run, []).append(seed)
+    shown = (
+        f"{name}_seed{'|'.join(seeds)}" if name not in runs else name
+        for name, seeds in names.items()
+    )
+    return f"there are: {', '.join(shown)}"
+
+
+def read_origin(table: str, run: str, folder: Path = DATA) -> dict[str, str]:
+    """Where a run of a table comes from: its command, commit, device and date.
+
+    Raises LookupError for what runs.csv does not know.
+    """
+    experiment, _, kind = table.partition("/")
+    with Path(folder, "runs.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            same = row["experiment"] == experiment and row["run"] == run
+            if same and kind in row["tables"].split():
+                return {name: row[name] for name in ORIGIN}
+    raise LookupError(f"runs.csv has no run {run} of {table}")
 
 
 def read_rows(path: Path, before: int) -> list[dict[str, int | float]]:

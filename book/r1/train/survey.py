@@ -9,7 +9,7 @@ from r1.text.readable import Reading, Task, judge, random_question, random_task
 from r1.text.tokenizer import encode
 from r1.train.asking import ask
 
-LONGEST = 72  # tokens; a worked solution of eight terms has 52
+SURVEYED_TOKENS = 72  # tokens; a worked solution of eight terms has 52
 
 
 def answers_to(
@@ -20,7 +20,7 @@ def answers_to(
     temperature: float = 1.0,
 ) -> list[str]:
     """What a model says: `copies` answers to each question, one below the other."""
-    groups = ask(model, asked, copies, seed, temperature, LONGEST, together=256)
+    groups = ask(model, asked, copies, seed, temperature, SURVEYED_TOKENS, together=256)
     return [answer.text for group in groups for answer in group]
 
 

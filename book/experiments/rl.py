@@ -1,0 +1,167 @@
+"""Chapters 11 and 13: R1-Zero, on three kinds of base, and the knobs of GRPO.
+
+Every run trains a base model by rules alone, on problems of five terms; what is not
+said here is as in r1.rl.settings, whose defaults are those of `zero`.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments import pretrain, reinforce
+from experiments.pretrain import Grid
+from experiments.reinforce import GRPOSettings
+from experiments.runner import Job, Row, run_grid
+from r1.rl.losses import GRPOLoss
+from r1.rl.policy import new_policy
+from r1.rl.rollout import Sampling
+from r1.rl.settings import PPOSettings, Updates
+from r1.text.answers import is_right, said
+from r1.text.problems import Problem, is_worked_out
+from r1.train.checkpoint import load_checkpoint
+from r1.train.evaluation import answer_often, majority_right, pass_at_k
+
+DRAWS = 16  # of k answers, to see what their majority says
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A base model and how it is trained; {seed} in its name is that of the run."""
+
+    base: str = "base/base_seed1"
+    settings: GRPOSettings | PPOSettings = GRPOSettings()
+    terms: tuple[int, int] = (5, 5)
+    steps: int = 100
+    seeds: tuple[int | None, ...] = (0, 1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassAtK:
+    """A model that answers each of some problems very often."""
+
+    model: str
+    terms: int
+    samples: int = 256
+    problems: int = 128
+    seeds: tuple[int | None, ...] = (None,)
+
+
+def short(steps: int = 40, **settings) -> Policy:
+    """A run with one setting changed, for as long as it takes to see what it does."""
+    return Policy(settings=GRPOSettings(**settings), steps=steps)
+
+
+def more(**changes) -> Grid:
+    """The base model, which reads on."""
+    return Grid(base="base/base_seed1", log_every=10, bias_speed=1e-3, **changes)
+
+
+FIVE = (0, 1, 2, 3, 4)
+FOUR_TIMES = Updates(epochs=4, minibatches=4)
+RUNS = {
+    "zero": Policy(seeds=FIVE),
+    "ppo_lam100": Policy(settings=PPOSettings(how="token", lam=1.0), seeds=FIVE),
+    "ppo_lam095": Policy(settings=PPOSettings(how="token", lam=0.95), seeds=FIVE),
+    # Chapter 11: one setting at a time.
+    "lr3e-4": short(updates=Updates(lr=3e-4)),
+    "lr1e-3": short(updates=Updates(lr=1e-3)),
+    "lr1e-2": short(updates=Updates(lr=1e-2)),
+    "kl1": short(loss=GRPOLoss(kl_weight=1.0)),
+    "nostd": short(scale=False),
+    "group4": short(prompts=128, sampling=Sampling(group=4)),
+    "group64": short(prompts=8, sampling=Sampling(group=64)),
+    "epochs4": short(20, updates=FOUR_TIMES),
+    "epochs4_noclip": short(20, updates=FOUR_TIMES, loss=GRPOLoss(clip=(1e9, 1e9))),
+    "six": Policy(terms=(6, 6), steps=40),
+    # Chapter 13: bases that hardly think, that think wrongly, that cannot, that notice.
+    "base_few": more(text="few", steps=500, lr=1e-3),
+    "base_wrong": more(text="wrong", steps=500, lr=1e-3),
+    "base_unable": Grid(
+        config="tiny",
+        steps=3000,
+        log_every=10,
+        bias_speed=1e-3,
+        seeds=(None,),
+        only_seed=2,
+    ),
+    "base_noticed": more(text="repaired", steps=2000, seeds=(0,)),
+    "few": Policy(base="rl/base_few_seed{seed}"),
+    "wrong": Policy(base="rl/base_wrong_seed{seed}"),
+    "unable": Policy(base="rl/base_unable"),
+    "noticed": Policy(base="rl/base_noticed_seed0"),
+    # Chapter 13: does the base know already what the policy knows?
+    "passk_base_5": PassAtK(model="base/base_seed1", terms=5),
+    "passk_base_6": PassAtK(model="base/base_seed1", terms=6),
+    "passk_zero_5": PassAtK(model="rl/zero_seed0", terms=5),
+    "passk_zero_6": PassAtK(model="rl/zero_seed0", terms=6),
+}
+
+
+def pass_rows(answered: list[tuple[Problem, list[str]]]) -> list[Row]:
+    """A row for k = 1, 2, 4, ... up to all answers to each problem.
+
+    pass: chance that one of k is right. worked: that one of k is worked out, with every
+    step right. majority: chance that the commonest answer of k is right.
+    """
+    samples, rng, rows = len(answered[0][1]), random.Random(0), []
+    for power in range(samples.bit_length()):
+        k = 2**power
+        marks = {"pass": [], "worked": [], "majority": []}
+        for problem, texts in answered:
+            for name, judge in (("pass", is_right), ("worked", is_worked_out)):
+                hits = sum(judge(problem, text) for text in texts)
+                marks[name].append(pass_at_k(samples, hits, k))
+            for _ in range(DRAWS):
+                digits = (said(problem, text) for text in rng.sample(texts, k))
+                votes = Counter(filter(None, digits))
+                marks["majority"].append(majority_right(votes, problem.answer))
+        means = {name: sum(values) / len(values) for name, values in marks.items()}
+        rows.append({"k": k, **means})
+    return rows
+
+
+def options_of(row: Policy, job: Job) -> reinforce.Options:
+    """The options of one run of the grid; it goes on where it was cut off."""
+    kind = reinforce.Ppo if isinstance(row.settings, PPOSettings) else reinforce.Grpo
+    out = job.path(ending=".safetensors")
+    return kind(
+        base=job.weights(row.base.format(seed=job.seed)),
+        out=out,
+        terms=row.terms,
+        steps=row.steps,
+        seed=job.seed,
+        settings=row.settings,
+        resume=out.exists(),
+    )
+
+
+def make(job: Job) -> Row:
+    """Make one run."""
+    row = RUNS[job.name]
+    if isinstance(row, Grid):
+        return pretrain.make(row, job)
+    if isinstance(row, PassAtK):
+        model = new_policy(load_checkpoint(job.weights(row.model))[0])
+        answered = answer_often(model, row.terms, row.samples, row.problems)
+        job.write(rows := pass_rows(answered))
+        return {f"pass@{r['k']}": r["pass"] for r in rows}
+    options = options_of(row, job)
+    if not options.resume:
+        job.path().unlink(missing_ok=True)
+    return reinforce.run(options, job.command)
+
+
+def done(job: Job) -> bool:
+    """Whether a run is finished: the file that it writes last is there."""
+    kinds = {Grid: "valid", Policy: "terms", PassAtK: ""}
+    return job.path(kinds[type(RUNS[job.name])]).exists()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Make the runs that the command line asks for."""
+    run_grid("rl", RUNS, make, done, words)
+
+
+if __name__ == "__main__":
+    main()
