@@ -165,7 +165,7 @@ class RowsApart(Model):
         self.model, self.config = model, model.config
 
     def new_caches(self, capacity: int) -> list[_OwnRows]:
-        """One empty cache a layer, for `capacity` tokens of each row of this process."""
+        """One empty cache a layer, for `capacity` tokens of each row that is ours."""
         return [_OwnRows(cache) for cache in self.model.new_caches(capacity)]
 
     def forward(self, tokens, caches=None, pads=None):
