@@ -11,7 +11,7 @@ from functools import partial
 
 from experiments.runner import Job, Row, run_grid
 from r1.model.transformer import Model
-from r1.rl.environment import Reward
+from r1.rl.rewards import Reward
 from r1.rl.grpo_loop import Environment, Keep, Settings, Updates, grpo, new_policy
 from r1.rl.losses import GRPOLoss, Loss
 from r1.rl.losses_after_r1 import (
