@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import fields
+from functools import cache
 
 import pytest
 from scripted import answering, bare, new_model, problem_of, thinking, wrong
@@ -23,6 +24,7 @@ from r1.train.records import read_log
 
 THREE, ONCE = (0, 1, 2), (None,)
 SIX = EitherWay((7, 3, 5), "*+")
+DRAWN = cache(distill.held_out)  # many tests need the same
 ZERO = {"base": "distill/base_dense4", "teacher": "rl/zero_seed0", "terms": (3, 5)}
 STUDENT = {"epochs": 3, "prompts": 0, "group": 0, "tests": (192,), "first_seed": 0}
 STUDENT |= {"seeds": THREE}
@@ -419,6 +421,7 @@ def test_a_student_learns_with_its_seed_and_is_tested_where_it_was(
         return {"accuracy": 0.5}
 
     monkeypatch.setattr(Job, "weights", lambda job, name: name)
+    monkeypatch.setattr(distill, "held_out", DRAWN)
     monkeypatch.setattr(distill, "load_checkpoint", lambda path: [path])
     monkeypatch.setattr(distill, "new_policy", lambda model: model)
     monkeypatch.setattr(distill, "by_imitation", way("imitation"))
