@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 from tyro.conf import Positional
 
-from experiments.runner import parse
+from experiments.runner import OWN, parse
 from r1.model.files import write_atomically
-from r1.train.records import BOOK, DATA, ORIGIN, Cells, read_cells, read_table
+from r1.train.records import DATA, ORIGIN, Cells, read_cells, read_table
 
 # The last word of a file's name tells its kind, RUN_terms.csv.
 ENDINGS = ("terms", "valid", "kinds", "other")
@@ -213,28 +213,28 @@ def publish(folder: Path, data: Path = DATA, force: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """Publish the runs of experiments."""
+    """Publish the runs of experiments: put them into the tables of the book."""
 
     names: Positional[tuple[str, ...]] = ()
     """of experiments; without any, all that have runs"""
-    runs: Path = BOOK / "runs"
-    """folder of runs"""
+    runs: Path = OWN
+    """folder with a folder of runs for each experiment"""
     data: Path = DATA
-    """folder of tables"""
+    """folder of the tables"""
     force: bool = False
-    """publish what is in no commit or not whole"""
+    """publish what was made by code in no commit, and runs that lack a file"""
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Publish what the command line asks for."""
-    o = parse(Options, words, "collect", description=__doc__)
-    folders = [o.runs / name for name in o.names]
-    if not folders and o.runs.is_dir():
-        folders = sorted(path for path in o.runs.iterdir() if path.is_dir())
+    options = parse(Options, words, "collect")
+    folders = [options.runs / name for name in options.names]
+    if not folders and options.runs.is_dir():
+        folders = sorted(path for path in options.runs.iterdir() if path.is_dir())
     if not folders:
         raise SystemExit("there are no runs to publish")
     for folder in folders:
-        publish(folder, o.data, o.force)
+        publish(folder, options.data, options.force)
 
 
 if __name__ == "__main__":

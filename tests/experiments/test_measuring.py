@@ -15,8 +15,8 @@ from r1.model.transformer import Model
 from r1.recipe.curation import reject
 from r1.recipe.distillation import Tokens, flops, step_tokens
 from r1.recipe.preference import Pair, Preference, agreement
+from r1.rl.grpo_loop import Settings, Updates
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Settings, Updates
 from r1.text import corpus
 from r1.text.problems import Problem, random_problem, worked_solution
 from r1.text.readable import Task, random_question, random_task, solution

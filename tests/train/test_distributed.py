@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from experiments import train
+from experiments.after import train
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
 from r1.train import distributed

@@ -5,7 +5,6 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        "asking",
         "checkpoint",
         "distributed",
         "evaluation",
@@ -17,7 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "survey",
     ],
     submod_attrs={
-        "asking": ["Amend", "Answer", "Asked", "ask"],
         "checkpoint": ["load_checkpoint", "save_checkpoint"],
         "distributed": [
             "average",
@@ -56,15 +54,26 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "train_step",
         ],
         "records": [
+            "BOOK",
+            "Cells",
+            "DATA",
+            "ORIGIN",
             "check_notes",
             "provenance",
+            "read_cells",
             "read_log",
             "read_origin",
             "read_rows",
             "read_run",
             "read_seeds",
+            "read_table",
             "write_log",
         ],
-        "survey": ["answers_to", "describe_answers", "survey_questions"],
+        "survey": [
+            "SURVEYED_TOKENS",
+            "answers_to",
+            "describe_answers",
+            "survey_questions",
+        ],
     },
 )
