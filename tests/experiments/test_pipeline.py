@@ -19,18 +19,18 @@ from experiments.pipeline import (
     Watched,
     reasoning_reward,
 )
-from experiments.runner import DATA, Job
+from experiments.runner import Job
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
 from r1.recipe.curation import cold_start, other_data
 from r1.recipe.preference import Preference
+from r1.rl.grpo_loop import Settings, Updates
 from r1.rl.losses import GRPOLoss
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Settings, Updates
 from r1.text.readable import Question, Task, judge, random_task, solution
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.finetuning import Example
-from r1.train.records import read_log
+from r1.train.records import DATA, read_log
 
 SMALL = replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
 FEW = Settings(4, Sampling(group=4, max_new_tokens=12), Updates(lr=1e-3))

@@ -14,11 +14,12 @@ from scripted import SMALL, new_model
 
 from experiments import base, distill, fp8, latent, moe, pretrain, rl, small_world
 from experiments.pretrain import Grid, Options, Pretraining, read_config
-from experiments.runner import DATA, Job
+from experiments.runner import Job
 from r1.text import corpus
 from r1.text.problems import count_mistakes, document
 from r1.train.checkpoint import save_checkpoint
 from r1.train.pretraining import Balance, packed_batch
+from r1.train.records import DATA
 
 THREE, FIVE, ONCE = (0, 1, 2), (0, 1, 2, 3, 4), (None,)
 GRIDS = {

@@ -14,14 +14,15 @@ from scripted import bare, new_model, thinking
 
 from experiments import after, hacking, reinforce, rl
 from experiments.pretrain import Grid
-from experiments.runner import DATA, Job
+from experiments.runner import Job
 from r1.rl import losses_after_r1 as later
-from r1.rl.environment import Environment, problems_of
+from r1.rl.grpo_loop import Environment, problems_of
 from r1.rl.losses import GRPOLoss
+from r1.rl.ppo_loop import PPOSettings
 from r1.rl.rewards import rule_reward
-from r1.rl.settings import PPOSettings
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS
+from r1.train.records import DATA
 
 THREE, FIVE = (0, 1, 2), (0, 1, 2, 3, 4)
 SIX = Problem((7, 3, 5), "*+")
