@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from r1.model import sampling
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
 from r1.text.problems import TO_DIGITS, Problem
 from r1.text.tokenizer import BOS, EOS, decode, encode
-from r1.train import asking
 
 SMALL = replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
 
@@ -82,5 +82,5 @@ def answering(monkeypatch, write):
             for copy in range(copies)
         ]
 
-    monkeypatch.setattr(asking, "sample", sample)
+    monkeypatch.setattr(sampling, "sample", sample)
     return calls

@@ -5,6 +5,7 @@ from dataclasses import fields
 from functools import cache
 
 import pytest
+import torch
 from scripted import answering, bare, new_model, problem_of, thinking, wrong
 
 from experiments import distill
@@ -13,13 +14,13 @@ from experiments.pretrain import Grid
 from experiments.runner import DATA, Job
 from r1.cost.accounting import count_parameters
 from r1.recipe import spending
-from r1.rl.environment import problems_of
+from r1.rl.grpo_loop import Updates, problems_of
 from r1.rl.losses import GRPOLoss
 from r1.rl.rewards import rule_reward
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Updates
 from r1.text.problems import EitherWay, document, random_problem, worked_solution
-from r1.text.tokenizer import encode
+from r1.text.tokenizer import EOS_ID, encode
+from r1.train.checkpoint import save_checkpoint
 from r1.train.records import read_log
 
 THREE, ONCE = (0, 1, 2), (None,)
@@ -440,3 +441,65 @@ def test_a_student_learns_with_its_seed_and_is_tested_where_it_was(
         at_end = [(n, n, count) for n in (3, 4, 5, 6, 7, 8)]
         assert tested == [(*want["terms"], count)] * 2 + at_end
         assert distill.done(job(name, seed, tmp_path))
+
+
+# on models too small to be clever
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Two small models, a student and its teacher, whose answers may end."""
+    for place, name in enumerate(("base", "teacher")):
+        model = new_model(seed=place)
+        with torch.no_grad():
+            model.head.weight[EOS_ID] *= 20
+        save_checkpoint(tmp_path / f"{name}.safetensors", model)
+    paths = {"base": "base", "teacher": "teacher", "model": "base"}
+    monkeypatch.setattr(
+        Job,
+        "weights",
+        lambda job, name: tmp_path / f"{paths.get(name, name)}.safetensors",
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("way", ["rl", "onpolicy", "text", "traces"])
+def test_a_student_spends_its_budget_once(way, small, monkeypatch, capsys):
+    row = STUDENT | {"base": "base", "teacher": "teacher", "terms": (3, 5), "lr": 1e-3}
+    row |= {"way": way, "budget": 3, "points": 2, "prompts": 2, "group": 2}
+    row |= {"tests": (4,), "seeds": (0,)}
+    monkeypatch.setattr(distill, "RUNS", {"run": Student(**row)})
+    words = ["run", "--out", str(small / "runs")]
+    if way == "traces":  # nothing that a random teacher writes is right
+        with pytest.raises(SystemExit, match="teacher wrote no right answer"):
+            distill.main(words)
+        return
+    distill.main(words)
+    log = read_log(small / "runs/run_seed0.csv")
+    assert log["gflop"][0] == 0
+    assert log["gflop"][-1] >= 3
+    assert read_log(small / "runs/run_seed0_terms.csv")["terms"] == [3, 4, 5, 6, 7, 8]
+    assert (small / "runs/run_seed0.safetensors").exists()
+    capsys.readouterr()
+    distill.main(words)
+    assert "run_seed0 is finished" in capsys.readouterr().out
+
+
+def test_verifiers_votes_and_forced_thoughts_write_their_tables(small, monkeypatch):
+    runs = {
+        "forced": Forced(
+            model="base", terms=(3, 4), most=(0, 3), least=(2,), problems=2
+        ),
+        "judge": Verifier(model="base", problems=4, epochs=1),
+        "votes": Votes(model="base", terms=3, verifier="judge", samples=4, problems=3),
+    }
+    monkeypatch.setattr(distill, "RUNS", runs)
+    distill.main(["--out", str(small)])
+    log = read_log(small / "forced.csv")
+    assert log["least"] == [0, 1, 0, 0, 2] * 2
+    assert log["most"] == [-1, -1, 0, 3, -1] * 2
+    log = read_log(small / "votes.csv")
+    assert log["k"] == [1, 2, 4]
+    assert log["tokens"][2] == pytest.approx(4 * log["tokens"][0], rel=1e-3)
+    assert all(a >= m for a, m in zip(log["any"], log["majority"], strict=True))
+    assert "learned" in log
