@@ -454,6 +454,20 @@ def test_a_model_keeps_its_parameters_and_some_of_its_precision():
     }
     assert special
     assert all(name.endswith("attn.wo") for name in special)
+    for name, module in lowered.named_modules():
+        if isinstance(module, Linear):
+            # behind attention, both: twelve bits, and scales that are powers of two
+            twelve = replace(V3, stored_fmt=E5M6, round_input_scales=True)
+            assert module.recipe == (twelve if name in special else V3), name
+    experts = [m.ffn for m in lowered.modules() if isinstance(m, Experts)]
+    inner = torch.nn.functional.silu
+    for ffn in experts:
+        x, weights = torch.randn(4, 64), [torch.randn(8, 64), torch.randn(64, 8)]
+        up = replace(V3, round_input_scales=True)
+        down = replace(V3, round_gradient_scales=True)
+        middle = linear(x, weights[0], up)
+        expected = linear(inner(middle) * middle, weights[1], down)
+        assert_close(ffn(x, weights[0], weights[1], weights[0]), expected, **EXACT)
     assert all(
         m.ffn.__module__ == "r1.model.fp8"
         for m in lowered.modules()
