@@ -373,7 +373,7 @@ def run_verifier(job: Job) -> Row:
     ]
     verifier = new_critic(model)
     rows = list(train_verifier(verifier, marked, row.epochs, row.lr))
-    notes = {"marked": row.model.split("/")[1]}
+    notes = {"marked": row.model.rpartition("/")[2]}
     save_checkpoint(job.path(ending=".safetensors"), verifier, **notes)
     job.write(rows)
     return rows[-1]

@@ -132,6 +132,7 @@ def test_what_a_row_says_reaches_the_loop(name, monkeypatch, tmp_path):
     monkeypatch.setattr(reinforce, "ppo", ppo)
     monkeypatch.setattr(Job, "weights", lambda job, name: name)
     o = rl.options_of(rl.RUNS[name], Job("rl", name, 1, tmp_path))
+    monkeypatch.setattr(reinforce.distributed, "apart", lambda model: model)
     training = reinforce.Training([None, None], [None, None], 0, [])
     list(reinforce.loop(o, training, None))
     want = RL[name]
