@@ -52,7 +52,7 @@ def address(site):
 @pytest.fixture(scope="session")
 def walls():
     """Skipped where no sandbox can be made, except in CI."""
-    from coursekit.sandbox import missing
+    from coursekit.walls.sandbox import missing
 
     if why := missing():
         if os.environ.get("CI"):

@@ -10,18 +10,21 @@ Programs ask whether such a file exists to see what is finished, go on from what
 holds, and write side by side; so only this program writes tables.
 """
 
-import argparse
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from filecmp import cmp
 from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from typing import NamedTuple
 
-from r1.train.files import write_atomically
-from r1.train.records import BOOK, DATA, ORIGIN, Cells, read_cells, read_table
+from tyro.conf import Positional
+
+from experiments.runner import OWN, parse
+from r1.model.files import write_atomically
+from r1.train.records import DATA, ORIGIN, Cells, read_cells, read_table
 
 # The last word of a file's name tells its kind, RUN_terms.csv.
 ENDINGS = ("terms", "valid", "kinds", "other")
@@ -208,24 +211,30 @@ def publish(folder: Path, data: Path = DATA, force: bool = False) -> None:
         print(f"{experiment}/{kind}: {len(tables[kind])} runs")
 
 
-def main(words: list[str] | None = None) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Publish the runs of experiments: put them into the tables of the book."""
+
+    names: Positional[tuple[str, ...]] = ()
+    """of experiments; without any, all that have runs"""
+    runs: Path = OWN
+    """folder with a folder of runs for each experiment"""
+    data: Path = DATA
+    """folder of the tables"""
+    force: bool = False
+    """publish what was made by code in no commit, and runs that lack a file"""
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Publish what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="of experiments; default: all")
-    add("--runs", type=Path, default=BOOK / "runs", help="folder of runs")
-    add("--data", type=Path, default=DATA, help="folder of tables")
-    add("--force", action="store_true", help="publish what is in no commit or part")
-    args = parser.parse_args(words)
-    folders = [args.runs / name for name in args.names]
-    if not folders and args.runs.is_dir():
-        folders = sorted(path for path in args.runs.iterdir() if path.is_dir())
+    options = parse(Options, words, "collect")
+    folders = [options.runs / name for name in options.names]
+    if not folders and options.runs.is_dir():
+        folders = sorted(path for path in options.runs.iterdir() if path.is_dir())
     if not folders:
         raise SystemExit("there are no runs to publish")
     for folder in folders:
-        publish(folder, args.data, args.force)
+        publish(folder, options.data, options.force)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from experiments import runner
-from experiments.runner import BOOK, Job, Row, parse, shown
+from experiments.runner import Job, Row, parse, shown
 from r1.model.config import ModelConfig
 from r1.model.formats import ConfigError
 from r1.model.fp8 import RECIPES, lower_precision
@@ -29,7 +29,7 @@ from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import evaluate, evaluate_kinds, validate
 from r1.train.optimizer import new_optimizer
 from r1.train.pretraining import Balance, packed_batch, pretrain
-from r1.train.records import check_notes, read_rows, write_log
+from r1.train.records import BOOK, check_notes, read_rows, write_log
 
 HELD_OUT_SEED = -1  # of batches that no run is trained on
 VALIDATED = 16  # of those batches

@@ -16,12 +16,9 @@ from tyro.conf import OmitArgPrefixes, subcommand
 
 from experiments.runner import TESTED, Row, parse, shown
 from r1.model.transformer import Model
-from r1.rl.environment import Environment, problems_of
-from r1.rl.grpo_loop import grpo
+from r1.rl.grpo_loop import Environment, Settings, grpo, new_policy, problems_of
 from r1.rl.losses import GRPOLoss
-from r1.rl.policy import new_critic, new_policy
-from r1.rl.ppo_loop import ppo
-from r1.rl.settings import PPOSettings, Settings
+from r1.rl.ppo_loop import PPOSettings, new_critic, ppo
 from r1.train import distributed
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import evaluate

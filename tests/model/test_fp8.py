@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from experiments import train
+from experiments.after import train
 from r1.model.config import ModelConfig
 from r1.model.fp8 import (
     E4M3,

@@ -14,11 +14,9 @@ from r1.recipe.distillation import (
     on_policy,
     step_tokens,
 )
-from r1.rl.environment import problems_of
-from r1.rl.policy import logprobs
+from r1.rl.grpo_loop import Settings, Updates, logprobs, problems_of
 from r1.rl.rewards import rule_reward
 from r1.rl.rollout import Sampling, roll_out
-from r1.rl.settings import Settings, Updates
 from r1.text.answers import is_right, said
 from r1.text.problems import EitherWay, is_worked_out
 from r1.text.tokenizer import EOS, VOCAB_SIZE, encode

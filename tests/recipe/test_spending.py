@@ -5,7 +5,7 @@ import torch
 
 from experiments.train import main
 from r1.model.config import ModelConfig
-from r1.model.sampling import sample
+from r1.model.sampling import ask, sample
 from r1.model.transformer import Model
 from r1.recipe.spending import (
     best,
@@ -18,7 +18,6 @@ from r1.recipe.spending import (
 )
 from r1.text.problems import Problem, random_problem, worked_solution
 from r1.text.tokenizer import EOS, EOS_ID, IDS, VOCAB_SIZE, decode, encode
-from r1.train.asking import ask
 from r1.train.checkpoint import save_checkpoint
 from r1.train.records import read_log
 

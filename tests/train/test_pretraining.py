@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from experiments import train
+from experiments.after import train
 from r1.model.config import ModelConfig
 from r1.model.moe import routers
 from r1.model.transformer import Model

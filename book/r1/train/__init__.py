@@ -5,7 +5,6 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        "asking",
         "checkpoint",
         "distributed",
         "evaluation",
@@ -17,13 +16,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "survey",
     ],
     submod_attrs={
-        "asking": ["Amend", "Answer", "Asked", "ask"],
         "checkpoint": ["load_checkpoint", "save_checkpoint"],
         "distributed": [
             "RowsApart",
             "add_up",
             "apart",
             "gather",
+            "mesh",
             "own_rows",
             "processes",
             "rank",
@@ -42,6 +41,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "finetuning": ["Example", "sft", "sft_loss", "stack"],
         "likelihood": ["aggregate", "token_logprobs"],
         "optimizer": [
+            "State",
             "apply_gradient",
             "clip_gradient",
             "learning_rate",
@@ -60,15 +60,26 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "train_step",
         ],
         "records": [
+            "BOOK",
+            "Cells",
+            "DATA",
+            "ORIGIN",
             "check_notes",
             "provenance",
+            "read_cells",
             "read_log",
             "read_origin",
             "read_rows",
             "read_run",
             "read_seeds",
+            "read_table",
             "write_log",
         ],
-        "survey": ["answers_to", "describe_answers", "survey_questions"],
+        "survey": [
+            "SURVEYED_TOKENS",
+            "answers_to",
+            "describe_answers",
+            "survey_questions",
+        ],
     },
 )

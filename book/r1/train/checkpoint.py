@@ -57,8 +57,7 @@ def load_checkpoint(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"no checkpoint {path.name}; make it with "
-            "python -m experiments.train pretrain"
+            f"no checkpoint {path.name}; data/README.md says which program makes it"
         )
     try:
         with safe_open(path, "pt") as file:

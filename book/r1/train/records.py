@@ -10,7 +10,6 @@ import csv
 import platform
 import re
 import subprocess
-import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -33,16 +32,14 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def provenance(command: str | None = None, device: str | None = None) -> str:
+def provenance(command: str, device: str | None = None) -> str:
     """Where a recorded run comes from, as comment lines for the head of its CSV.
 
-    Without a `command` it is that of r1.train, with the options it was given; without
-    a `device` the CPU.
+    Without a `device` it is the CPU.
     """
     import torch  # not above: to read a table takes no torch
 
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    command = command or " ".join(["python -m experiments.train", *sys.argv[1:]])
     commit = _git("rev-parse", "--short", "HEAD") or "unknown"
     code = ("r1", "experiments")
     changed = "+changes" if _git("status", "--porcelain", "--", *code) else ""
@@ -55,10 +52,7 @@ def provenance(command: str | None = None, device: str | None = None) -> str:
 
 
 def write_log(
-    path: Path,
-    rows: list[dict],
-    command: str | None = None,
-    device: str | None = None,
+    path: Path, rows: list[dict], command: str, device: str | None = None
 ) -> None:
     """Write one row a step, with the run's provenance above the header."""
 
