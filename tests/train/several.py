@@ -1,6 +1,8 @@
 """Commands one after the other in processes that torchrun starts once.
 
-A start takes longer than most commands, so that tests share it.
+A start takes longer than most commands, so that tests share it. They compute in
+float64: Adam divides a gradient by its own size, so where it should be 0 the rounding
+of float32 alone would move weights, another way for another number of processes.
 """
 
 import importlib
@@ -14,12 +16,13 @@ from pathlib import Path
 BOOK = Path(__file__).parents[2] / "book"
 
 
-def torchrun(processes: int, *words: str) -> subprocess.Popen:
-    """Start torchrun with a file or `-m` and a module, and their words."""
+def start(processes: int, commands: list[list[str]]) -> subprocess.Popen:
+    """Start commands, each the name of a module of experiments and its words."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(BOOK)}
+    command += [f"--nproc-per-node={processes}", __file__, json.dumps(commands)]
     return subprocess.Popen(
-        [*command, f"--nproc-per-node={processes}", *words],
+        command,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -28,17 +31,18 @@ def torchrun(processes: int, *words: str) -> subprocess.Popen:
 
 
 def run_all(processes: int, commands: list[list[str]]) -> str:
-    """Run commands, each the name of a module of experiments and its words.
+    """Run commands to their end; returns what all processes said.
 
-    Returns what all processes said, which of a command that fails is its error.
+    Of a command that fails that is its error, and the next one is run.
     """
-    process = torchrun(processes, __file__, json.dumps(commands))
+    process = start(processes, commands)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out
 
 
 def main(commands: list[list[str]]) -> None:
+    import torch
     import torch.distributed as dist
 
     from r1.train import distributed
@@ -53,6 +57,7 @@ def main(commands: list[list[str]]) -> None:
         join(backend, store=part, rank=rank, world_size=world)
 
     dist.init_process_group = join_again
+    torch.set_default_dtype(torch.float64)
     for module, *words in commands:
         try:
             importlib.import_module(f"experiments.{module}").main(words)
