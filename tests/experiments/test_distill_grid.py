@@ -11,7 +11,7 @@ from scripted import answering, bare, new_model, problem_of, thinking, wrong
 from experiments import distill
 from experiments.distill import Forced, Student, Verifier, Votes
 from experiments.pretrain import Grid
-from experiments.runner import DATA, Job
+from experiments.runner import Job
 from r1.cost.accounting import count_parameters
 from r1.recipe import spending
 from r1.rl.grpo_loop import Updates, problems_of
@@ -21,7 +21,7 @@ from r1.rl.rollout import Sampling
 from r1.text.problems import EitherWay, document, random_problem, worked_solution
 from r1.text.tokenizer import EOS_ID, encode
 from r1.train.checkpoint import save_checkpoint
-from r1.train.records import read_log
+from r1.train.records import DATA, read_log
 
 THREE, ONCE = (0, 1, 2), (None,)
 SIX = EitherWay((7, 3, 5), "*+")

@@ -21,13 +21,13 @@ from experiments import (
     rl,
     small_world,
 )
-from experiments.runner import DATA, Job
+from experiments.runner import Job
 from r1.model.fp8 import RECIPES, lower_precision
 from r1.recipe.curation import cold_start
 from r1.rl.grpo_loop import grpo, new_policy
 from r1.train.checkpoint import load_checkpoint
 from r1.train.finetuning import sft
-from r1.train.records import read_run
+from r1.train.records import DATA, read_run
 
 GRIDS = {
     "small_world": small_world.RUNS,
