@@ -2,8 +2,8 @@
 
 `python tests/faults/plant.py [ID ...]` copies the repository to a temporary folder,
 plants there the faults of faults.toml one after the other, and runs the fast tests that
-stand beside each. Without an ID it plants all. It exits with 1 if fewer than nine in ten
-are found. `--jobs N` works in N copies side by side.
+stand beside each. Without an ID it plants all. `--jobs N` works in N copies side by
+side. It exits with 1 if fewer than nine in ten are found.
 """
 
 import argparse
@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
@@ -35,8 +37,9 @@ class Fault(NamedTuple):
     what: str
     tests: list[str]
 
-    def plant(self, root: Path) -> None:
-        """Put the fault into a copy of the repository.
+    @contextmanager
+    def planted(self, root: Path) -> Iterator[None]:
+        """Put the fault into a copy of the repository, for as long as it is tested.
 
         Raises ValueError where its text does not stand there exactly once.
         """
@@ -47,10 +50,10 @@ class Fault(NamedTuple):
                 f"{self.id}: {self.file} has {text.count(self.old)} times {self.old!r}"
             )
         path.write_text(text.replace(self.old, self.new), encoding="utf-8")
-
-    def remove(self, root: Path) -> None:
-        """Take the file from the repository again."""
-        shutil.copyfile(ROOT / self.file, root / self.file)
+        try:
+            yield
+        finally:
+            path.write_text(text, encoding="utf-8")
 
 
 def read_faults() -> list[Fault]:
@@ -75,10 +78,7 @@ def copy_repository(target: Path) -> None:
 
 
 def run_tests(root: Path, tests: list[str]) -> tuple[int, str]:
-    """Run fast tests of a copy up to the first that fails; its exit and its last line.
-
-    Without output of a test there is nothing that a test could be told by.
-    """
+    """Run fast tests up to the first that fails; the exit code and the last line."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow"]
     command += ["-p", "no:cacheprovider", "--tb=no", *tests]
     environment = os.environ | {
@@ -102,11 +102,8 @@ def run_tests(root: Path, tests: list[str]) -> tuple[int, str]:
 
 def try_fault(fault: Fault, root: Path) -> bool:
     """Whether the tests of a fault find it; says which of them did."""
-    fault.plant(root)
-    try:
+    with fault.planted(root):
         code, line = run_tests(root, fault.tests)
-    finally:
-        fault.remove(root)
     found = code == FAILED
     print("found    " if found else "NOT FOUND", f"{fault.id}: {line}", flush=True)
     return found
