@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from experiments import pretrain
 from r1.model.config import ModelConfig
+from r1.model.sampling import sample
 from r1.model.transformer import Model
 from r1.train import distributed
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
@@ -19,7 +20,7 @@ from r1.train.optimizer import new_optimizer, rl_optimizer
 from r1.train.records import read_log
 
 CONFIG = replace(ModelConfig.tiny(), dim=16, inter_dim=32, n_layers=2, moe_inter_dim=16)
-STEPS, LONG = 12, 32
+STEPS, LONG = 12, 24
 EACH = pytest.mark.parametrize("parallel", ["data", "experts"])
 MANY = pytest.mark.parametrize("processes", [2, 4])
 
@@ -180,6 +181,18 @@ def test_without_torchrun_everything_is_one_process():
     for change in (distributed.share, distributed.gather, distributed.apart):
         assert change(model) is model
     distributed.stop()
+
+
+def test_rows_that_are_all_of_one_process_are_continued_as_without_it():
+    torch.manual_seed(0)
+    model, prompts = Model(CONFIG).eval(), [[1, 2, 3], [1, 4], [1, 5, 6, 7]]
+    apart = distributed.RowsApart(model)
+    texts = [
+        sample(m, prompts, 20, generator=torch.Generator().manual_seed(0), copies=4)
+        for m in (model, apart)
+    ]
+    assert texts[0] == texts[1]
+    assert len({len(text) for text in texts[0]}) > 3  # rows were left out on the way
 
 
 def test_an_optimizer_that_is_loaded_goes_on_with_its_own_settings(tmp_path):

@@ -117,6 +117,9 @@ def grpo(
     cut off. Where the environment keeps some groups only, `asked` counts the problems
     that it took, and `kept_reward` and `kept_length` are those of the groups that are
     learned from; all other numbers are of the step's first problems.
+
+    Under torchrun `model` and `reference` are models whose rows are divided among the
+    processes (r1.train.distributed.apart); everything else each process does alike.
     """
     s, env = settings, environment
     optimizer = optimizer or rl_optimizer(model, s.updates.lr)

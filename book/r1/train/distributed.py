@@ -168,7 +168,12 @@ class RowsApart(Model):
         """One empty cache a layer, for `capacity` tokens of each row that is ours."""
         return [_OwnRows(cache) for cache in self.model.new_caches(capacity)]
 
-    def forward(self, tokens, caches=None, pads=None):
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch seq"],
+        caches: list[_OwnRows] | None = None,
+        pads: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch seq vocab"]:
         rows = len(tokens)
         owner = caches[0].owner if caches else None
         if owner is None:  # the first rows are those of rank 0, and so on
