@@ -1,6 +1,7 @@
-"""What the instructor's guide takes from elsewhere, whenever the website is built.
+"""What pages take from elsewhere, whenever the website is built.
 
-A page of the book may hold one of these lines; the table or the text in its place is
+The zips that the assignments' handouts link are made from their masters first. Then a
+page of the book may hold one of these lines; the table or the text in its place is
 made from the chapters and the assignments as they are, so it cannot be older:
 
     <!-- hours of chapters -->
@@ -118,8 +119,21 @@ def filled(text):
     return text
 
 
+def build_releases():
+    """Write the zip that each handout links beside it, where it is not there already.
+
+    Sphinx copies it into the site. Raises AssignmentError where it would give a
+    solution away.
+    """
+    from coursekit.authoring.assignment import load
+    from coursekit.authoring.build import build
+
+    for folder in assignments():
+        build(load(folder))
+
+
 def setup(app):
-    """Fill pages as they are read, and read them again in every build."""
+    """Make the zips, fill pages as they are read, read them again in every build."""
 
     def pages(app, env, added, changed, removed):
         held = (Path(env.doc2path(name)) for name in env.found_docs)
@@ -133,6 +147,7 @@ def setup(app):
     def read(app, name, source):
         source[0] = filled(source[0])
 
+    app.connect("builder-inited", lambda app: build_releases())
     app.connect("env-get-outdated", pages)
     app.connect("source-read", read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
@@ -22,13 +23,22 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The folder of the built pages; a warning of the build fails the test."""
-    out = tmp_path_factory.mktemp("site")
-    builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
-    command = [builder, "build", str(ROOT), "--path-output", str(out)]
-    command += ["-W", "-n", "--keep-going"]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
+    """The folder of the built pages; a warning of the build fails the test.
+
+    Built once, by the process of the test run that needs it first.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    out, done = shared / "site", shared / "site.done"
+    with FileLock(shared / "site.lock"):
+        if not done.exists():
+            builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
+            command = [builder, "build", str(ROOT), "--path-output", str(out)]
+            command += ["-W", "-n", "--keep-going"]
+            built = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert built.returncode == 0, built.stdout + built.stderr
+            done.touch()
     return out / "_build/html"
 
 
@@ -52,7 +62,7 @@ def address(site):
 @pytest.fixture(scope="session")
 def walls():
     """Skipped where no sandbox can be made, except in CI."""
-    from coursekit.sandbox import missing
+    from coursekit.walls.sandbox import missing
 
     if why := missing():
         if os.environ.get("CI"):

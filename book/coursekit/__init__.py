@@ -3,18 +3,15 @@
 A student's code never shares a process with a test: the notebook runs in a sandbox
 that only answers function calls, and the tests ask and judge from outside.
 
-Modules, each of which imports only those before it:
+Each room imports only from itself and from the rooms above it in this list:
 
-    files, codec, answers, student, weights, testing, suite, checking
-                 what students get too: values as bytes, tests, `check` in the notebook
-    filters, frames, processes, session, worker, sandbox
-                 the boundary: the process that runs a notebook, and its walls
-    assignment, notebooks, build
-                 a master and its tests; starter, instructor's notebook and zip
-    submissions, mark, tables, manual, grade, report, export
-                 a class: reading, marking, points by hand, tables, pages, other systems
-    hostile, mutants, prove
-                 submissions made to go wrong, and the proof that all is judged right
+    walls        the boundary: values as bytes, files without trust, the process that
+                 runs a notebook, and what it may not do
+    testing      what tests are written with, how they are run, and their verdicts
+    authoring    a master and its tests; starter, zip, wrong solutions, the proof
+    grading      a class: submissions, results, points by hand
+    reports      tables and pages, other systems' files, a leaderboard
 
-The command line is `python -m coursekit`.
+Beside them stand the two ways in: `python -m coursekit` for who teaches, in
+`__main__`, and `checking`, whose `check` answers students in their notebook.
 """

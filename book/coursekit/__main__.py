@@ -4,22 +4,22 @@ import argparse
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
-from coursekit import commands as do
-from coursekit.tables import TableError
-
 MISUSED = 2
+PROBLEMS = 3  # exit code: something is graded wrongly, or could not be graded
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 fine, 2 misused, 3 needs attention."""
     options = parser().parse_args(arguments)
     # after --help, since torch takes seconds
-    from coursekit.assignment import AssignmentError
-    from coursekit.files import Unreadable
-    from coursekit.sandbox import NoSandbox
-    from coursekit.suite import SuiteError
+    from coursekit.authoring.assignment import AssignmentError
+    from coursekit.grading.tables import TableError
+    from coursekit.testing.suite import SuiteError
+    from coursekit.walls.files import Unreadable
+    from coursekit.walls.sandbox import NoSandbox
 
     expected = (AssignmentError, SuiteError, TableError, NoSandbox, Unreadable, OSError)
     try:
@@ -37,117 +37,220 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m coursekit", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name, run, text) -> argparse.ArgumentParser:
+    def command(name, run):
+        text = run.__doc__.partition("\n")[0]
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
-        return added
+
+        def option(*names, **more) -> None:
+            added.add_argument(*names, **more)
+
+        return option
 
     one = {"help": "name of an assignment, or its folder"}
-    sub = command("build", do.run_build, "Make the students' zip from the master.")
-    sub.add_argument("assignment", **one)
-    sub.add_argument(
-        "--instructor",
-        type=Path,
-        metavar="DIR",
-        help="also write the solution, with all it needs, here",
-    )
-    sub.add_argument(
-        "--compare",
-        action="store_true",
-        help="write nothing; fail if the zip is not up to date",
-    )
+    processes = {"type": int, "default": os.cpu_count() or 1}
+    secret = {"type": Path, "help": "a file with the secret (or set COURSE_SECRET)"}
+    results = {"type": Path, "help": "the folder that grade --out has made"}
 
-    sub = command("check", do.run_check, "Run the public tests on one notebook.")
-    sub.add_argument("assignment", **one)
-    sub.add_argument("notebook", type=Path)
+    option = command("build", run_build)
+    option("assignment", **one)
+    help_ = "also write the solution, with all it needs, here"
+    option("--instructor", type=Path, metavar="DIR", help=help_)
 
-    sub = command("grade", do.run_grade, "Grade a folder of submissions.")
-    sub.add_argument("folder", type=Path, help="one file or folder for each student")
-    sub.add_argument("--assignment", required=True, **one)
-    sub.add_argument(
-        "--out",
-        type=Path,
-        default=Path("grades"),
-        help="where reports go; taken up again if it is there",
-    )
-    sub.add_argument(
-        "--names",
-        default="plain",
-        help="plain, canvas, moodle or a pattern with (?P<student>...)",
-    )
-    sub.add_argument("--roster", type=Path, help="CSV file with the ids of the class")
-    sub.add_argument(
-        "--manual",
-        type=Path,
-        action="append",
-        default=[],
-        help="points for written answers; may be given several times",
-    )
-    sub.add_argument("--overlay", type=Path, help="folder with private tests")
-    sub.add_argument(
-        "--secret-file", type=Path, help="seeds come from it (or from COURSE_SECRET)"
-    )
-    sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    sub.add_argument("--again", action="store_true", help="judge everything anew")
-    sub.add_argument("--quiet", action="store_true", help="no progress bar")
-    sub.add_argument(
-        "--unsafe",
-        action="store_true",
-        help="without bubblewrap: submissions can then read your files, "
-        "hidden tests and the secret's file included, and use the "
-        "network; only for code that you trust",
-    )
+    option = command("check", run_check)
+    option("assignment", **one)
+    option("notebook", type=Path)
 
-    sub = command("prove", do.run_prove, "Prove that assignments grade themselves.")
-    sub.add_argument("assignments", nargs="+", metavar="ASSIGNMENT")
-    sub.add_argument("--quick", action="store_true", help="reference and blank only")
-    sub.add_argument(
-        "--hostile",
-        action="store_true",
-        help="also grade the hostile set, made from the first",
+    option = command("grade", run_grade)
+    option("folder", type=Path, help="one file or folder for each student")
+    option("--assignment", required=True, **one)
+    help_ = "where reports go; taken up again if it is there"
+    option("--out", type=Path, default=Path("grades"), help=help_)
+    help_ = "plain, canvas, moodle or a pattern with (?P<student>...)"
+    option("--names", default="plain", help=help_)
+    option("--roster", type=Path, help="CSV file with the ids of the class")
+    help_ = "points for written answers; may be given several times"
+    option("--manual", type=Path, action="append", default=[], help=help_)
+    option("--overlay", type=Path, help="folder with private tests")
+    option("--secret-file", **secret)
+    option("--jobs", **processes)
+    option("--again", action="store_true", help="judge everything anew")
+    option("--quiet", action="store_true", help="no progress bar")
+    help_ = (
+        "without bubblewrap: submissions can then read your files, hidden tests and "
+        "the secret included, and use the network; only for code that you trust"
     )
-    sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    option("--unsafe", action="store_true", help=help_)
 
-    sub = command("rehearse", do.run_rehearse, "Make a class to rehearse grading with.")
-    sub.add_argument("assignment", **one)
-    sub.add_argument("folder", type=Path, help="where class, roster and table go")
-    sub.add_argument("--students", type=int, default=40)
-    sub.add_argument(
-        "--compare",
-        type=Path,
-        metavar="RESULTS",
-        help="make nothing; compare the grades there with the table that is due",
-    )
+    option = command("prove", run_prove)
+    option("assignments", nargs="+", metavar="ASSIGNMENT")
+    option("--quick", action="store_true", help="few of the mutants")
+    option("--jobs", **processes)
 
-    sub = command("export", do.run_export, "Write grades in another system's form.")
-    sub.add_argument("system", choices=["canvas", "moodle", "gradescope"])
-    sub.add_argument("results", type=Path, help="the folder that grade --out has made")
-    sub.add_argument(
-        "--course", type=Path, help="the table that Canvas or Moodle has given out"
-    )
-    sub.add_argument("--column", help="Canvas: the assignment's column in that table")
-    sub.add_argument("--match", help="the column there that holds our ids")
-    sub.add_argument("--points", default="total", help="total (default) or auto")
-    sub.add_argument("--out", type=Path, required=True)
+    option = command("export", run_export)
+    option("system", choices=["canvas", "moodle", "gradescope"])
+    option("results", **results)
+    option("--course", type=Path, help="the table that Canvas or Moodle has given out")
+    option("--column", help="Canvas: the assignment's column in that table")
+    option("--match", help="the column there that holds our ids")
+    option("--points", default="total", help="total (default) or auto")
+    option("--out", type=Path, required=True)
 
-    sub = command("leaderboard", do.run_leaderboard, "Rank a class, under other names.")
-    sub.add_argument("results", type=Path, help="the folder that grade --out has made")
-    sub.add_argument("--out", type=Path, required=True, help="folder for the page")
-    sub.add_argument(
-        "--questions",
-        nargs="+",
-        default=[],
-        help="whose points count; all whose tests measure something by default",
-    )
-    sub.add_argument(
-        "--high", nargs="+", default=[], help="numbers that break ties, high first"
-    )
-    sub.add_argument("--low", nargs="+", default=[], help="and then these, low first")
-    sub.add_argument("--ids", action="store_true", help="ids, and no pseudonyms")
-    sub.add_argument(
-        "--secret-file", type=Path, help="pseudonyms come from it (or COURSE_SECRET)"
-    )
+    option = command("leaderboard", run_leaderboard)
+    option("results", **results)
+    option("--out", type=Path, required=True, help="folder for the page")
+    help_ = "whose points count; all whose tests measure something by default"
+    option("--questions", nargs="+", default=[], help=help_)
+    help_ = "numbers that break ties, high first"
+    option("--high", nargs="+", default=[], help=help_)
+    option("--low", nargs="+", default=[], help="and then these, low first")
+    option("--ids", action="store_true", help="ids, and no pseudonyms")
+    option("--secret-file", **secret)
     return top
+
+
+def run_build(options) -> int:
+    """Make the students' zip from the master."""
+    from coursekit.authoring.assignment import load
+    from coursekit.authoring.build import build
+
+    for path in build(load(options.assignment), options.instructor):
+        print(path)
+    return 0
+
+
+def run_check(options) -> int:
+    """Run the public tests on one notebook, in a sandbox."""
+    from coursekit.authoring.assignment import load
+    from coursekit.grading.mark import mark
+    from coursekit.grading.submissions import Submission
+
+    beside = [path for path in options.notebook.parent.iterdir() if path.is_file()]
+    files = {path.name: path for path in beside if path.suffix != ".ipynb"}
+    files[options.notebook.name] = options.notebook
+    assignment = load(options.assignment)
+    result = mark(assignment, Submission(options.notebook.stem, files))
+    public = "".join(path.read_text(encoding="utf-8") for path in assignment.public)
+    shown = [v for v in result.verdicts if f"def {v.test}(" in public]
+    for verdict in shown:
+        said = "ok" if verdict.passed else "NO"
+        print(f"{said}  {verdict.question}  {verdict.title}")
+        if not verdict.passed:
+            print(f"    {verdict.message}")
+    if result.reason:
+        print(result.reason)
+    return 0 if shown and all(verdict.passed for verdict in shown) else PROBLEMS
+
+
+def run_grade(options) -> int:
+    """Grade a folder of submissions."""
+    from coursekit.authoring.assignment import load
+    from coursekit.grading.grade import SECRET, Options, grade, read_secret
+    from coursekit.grading.manual import merged, read_tables, write_manual
+    from coursekit.grading.submissions import collect
+    from coursekit.grading.tables import read_roster
+    from coursekit.reports.report import tidy, write_reports
+    from coursekit.walls.sandbox import MEANING, UNSAFE
+
+    began = time.monotonic()
+    assignment = load(options.assignment, options.overlay)
+    roster = read_roster(options.roster) if options.roster else None
+    secret = read_secret(options.secret_file)
+    if not secret:
+        print(f"no secret: seeds can be known (set {SECRET} or use --secret-file)")
+    if options.unsafe:
+        print(f"UNSAFE, {MEANING[UNSAFE]}")
+    submissions = collect(options.folder, options.names, roster)
+    students = [submission.student for submission in submissions]
+    kept = options.out / "manual.csv"
+    read_tables(kept, options.manual, assignment, students)  # its faults come early
+    chosen = Options(
+        jobs=max(1, options.jobs),
+        secret=secret,
+        unsafe=options.unsafe,
+        again=options.again,
+        quiet=options.quiet,
+    )
+    results = grade(assignment, submissions, options.out, chosen)
+    # read anew, since somebody may have entered points meanwhile
+    given = merged(read_tables(kept, options.manual, assignment, students), results)
+    if assignment.written:
+        write_manual(kept, results, given, assignment)
+    tidy(options.out, students)
+    rows = write_reports(options.out, results, assignment, given, roster or ())
+    for row in rows:
+        if row.status != "ok":
+            print(f"{row.status:<10} {row.student}: {row.reason()}")
+    graded = sum(result.graded for result in results)
+    spent = time.monotonic() - began
+    mean = sum(result.seconds for result in results) / max(1, graded)
+    print(f"{graded} of {len(rows)} graded in {spent:.0f} s, {mean:.1f} s each")
+    print(options.out / "overview.html")
+    fine = {"ok", "look", "missing"}
+    return 0 if all(row.status in fine for row in rows) else PROBLEMS
+
+
+def run_prove(options) -> int:
+    """Prove that assignments grade themselves, and put it on record."""
+    from coursekit.authoring.assignment import load
+    from coursekit.authoring.proof import record
+    from coursekit.authoring.prove import prove
+
+    failed = False
+    for assignment in [load(name) for name in options.assignments]:
+        began = time.monotonic()
+        wrong = prove(assignment, options.jobs, options.quick)
+        spent = time.monotonic() - began
+        print(f"{assignment.name}: {'NOT ' if wrong else ''}proved in {spent:.0f} s")
+        for line in wrong:
+            print(f"  {line}")
+        if not wrong and not options.quick:
+            record(assignment)
+        failed = failed or bool(wrong)
+    return PROBLEMS if failed else 0
+
+
+def run_export(options) -> int:
+    """Write grades in another system's form."""
+    from coursekit.grading.tables import TableError
+    from coursekit.reports.export import canvas, gradescope_all, moodle
+
+    grades, out = options.results / "grades.csv", options.out
+    chosen = {"column": options.points}
+    if options.match:
+        chosen["match"] = options.match
+    if options.system == "gradescope":
+        away = gradescope_all(options.results, out, options.points)
+    elif options.course is None:
+        raise TableError(f"--course: the table that {options.system} has given out")
+    elif options.system == "moodle":
+        away = moodle(grades, options.course, out, **chosen)
+    elif not options.column:
+        raise TableError("--column: the assignment's column in Canvas's table")
+    else:
+        away = canvas(grades, options.course, out, options.column, **chosen)
+    print(out)
+    if away:
+        print(f"without a grade: {', '.join(away)}")
+    return 0
+
+
+def run_leaderboard(options) -> int:
+    """Rank a class, under other names."""
+    from coursekit.grading.grade import SECRET, read_secret
+    from coursekit.reports.leaderboard import write_board
+
+    secret = read_secret(options.secret_file)
+    chosen = (options.questions, options.high, options.low)
+    entries = write_board(
+        options.results, options.out, *chosen, secret=secret, ids=options.ids
+    )
+    print(f"{len(entries)} submissions: {options.out / 'leaderboard.html'}")
+    if not options.ids:
+        print(f"who is who, for you alone: {options.results / 'pseudonyms.csv'}")
+        if not secret:
+            print(f"no secret: names are new each time (set {SECRET})")
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from coursekit.answers import Answers, own_state
-from coursekit.student import Student
-from coursekit.suite import Verdict, find_tests, run_test, seed_of
+from coursekit.testing.student import Student
+from coursekit.testing.suite import Verdict, find_tests, run_test, seed_of
+from coursekit.walls.answers import Answers, own_state
 
 STRICT = "COURSEKIT_STRICT"  # if set, a check that fails raises
 

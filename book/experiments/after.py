@@ -11,8 +11,7 @@ from functools import partial
 
 from experiments.runner import Job, Row, run_grid
 from r1.model.transformer import Model
-from r1.rl.environment import Environment, Keep, Reward
-from r1.rl.grpo_loop import grpo
+from r1.rl.grpo_loop import Environment, Keep, Settings, Updates, grpo, new_policy
 from r1.rl.losses import GRPOLoss, Loss
 from r1.rl.losses_after_r1 import (
     cispo_loss,
@@ -22,10 +21,8 @@ from r1.rl.losses_after_r1 import (
     overlong_penalty,
     product_loss,
 )
-from r1.rl.policy import new_policy
-from r1.rl.rewards import format_reward, rule_reward
+from r1.rl.rewards import Reward, format_reward, rule_reward
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Settings, Updates
 from r1.text.problems import Problem
 from r1.text.tokenizer import encode
 from r1.train.checkpoint import load_checkpoint

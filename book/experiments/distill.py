@@ -16,14 +16,20 @@ import torch
 from experiments import pretrain
 from experiments.pretrain import Grid
 from experiments.runner import TESTED, Job, Row, run_grid
+from r1.model.sampling import Amend, ask
 from r1.model.transformer import Model
 from r1.recipe.distillation import Tokens, draw_traces, flops, on_policy, step_tokens
 from r1.recipe.spending import budget, choices, train_verifier, verifier_scores
-from r1.rl.environment import Environment, problems_of
-from r1.rl.grpo_loop import grpo
-from r1.rl.policy import new_critic, new_policy
+from r1.rl.grpo_loop import (
+    Environment,
+    Settings,
+    Updates,
+    grpo,
+    new_policy,
+    problems_of,
+)
+from r1.rl.ppo_loop import new_critic
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Settings, Updates
 from r1.text.answers import is_right
 from r1.text.problems import (
     EitherWay,
@@ -33,7 +39,6 @@ from r1.text.problems import (
     random_problem,
 )
 from r1.text.tokenizer import encode
-from r1.train.asking import Amend, ask
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import pass_at_k
 from r1.train.finetuning import Example, sft
@@ -368,7 +373,7 @@ def run_verifier(job: Job) -> Row:
     ]
     verifier = new_critic(model)
     rows = list(train_verifier(verifier, marked, row.epochs, row.lr))
-    notes = {"marked": row.model.split("/")[1]}
+    notes = {"marked": row.model.rpartition("/")[2]}
     save_checkpoint(job.path(ending=".safetensors"), verifier, **notes)
     job.write(rows)
     return rows[-1]

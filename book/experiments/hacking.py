@@ -4,12 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from experiments.runner import Job, Row, run_grid
-from r1.rl.environment import Environment, Reward
-from r1.rl.grpo_loop import grpo
-from r1.rl.policy import new_policy
-from r1.rl.rewards import accuracy_reward, format_reward
+from r1.rl.grpo_loop import Environment, Settings, Updates, grpo, new_policy
+from r1.rl.rewards import Reward, accuracy_reward, format_reward
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Settings, Updates
 from r1.text.problems import Problem
 from r1.text.tokenizer import TAGS, encode
 from r1.train.checkpoint import load_checkpoint

@@ -18,12 +18,9 @@ from r1.model.files import write_atomically
 from r1.model.transformer import Model
 from r1.recipe.curation import cold_start, other_data, reject, write_up
 from r1.recipe.preference import Preference, agreement, fit, pairs_of
-from r1.rl.environment import Environment
-from r1.rl.grpo_loop import grpo
-from r1.rl.policy import new_policy
+from r1.rl.grpo_loop import Environment, Settings, Updates, grpo, new_policy
 from r1.rl.rewards import language_reward
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Settings, Updates
 from r1.text.readable import (
     Question,
     Reading,

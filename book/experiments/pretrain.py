@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from experiments import runner
-from experiments.runner import BOOK, Job, Row, parse, shown
+from experiments.runner import Job, Row, parse, shown
 from r1.model.config import ModelConfig
 from r1.model.formats import ConfigError
 from r1.model.fp8 import RECIPES, lower_precision
@@ -29,7 +29,7 @@ from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import evaluate, evaluate_kinds, validate
 from r1.train.optimizer import new_optimizer
 from r1.train.pretraining import Balance, packed_batch, pretrain
-from r1.train.records import check_notes, read_rows, write_log
+from r1.train.records import BOOK, check_notes, read_rows, write_log
 
 HELD_OUT_SEED = -1  # of batches that no run is trained on
 VALIDATED = 16  # of those batches
@@ -154,6 +154,13 @@ def notes_of(o: Options) -> dict:
     return notes
 
 
+def optimizer_for(model: Model, o: Options) -> torch.optim.Optimizer:
+    """The optimizer of a model that is first made ready to train."""
+    if o.dtype in RECIPES:
+        lower_precision(model, RECIPES[o.dtype])
+    return new_optimizer(distributed.share(model, o.parallel == "experts"))
+
+
 def begin(o: Options, out: Path) -> tuple:
     """Model, optimizer, next step and rows so far: of a new run, or one cut off."""
     torch.manual_seed(o.seed)
@@ -161,8 +168,8 @@ def begin(o: Options, out: Path) -> tuple:
         if (out.exists() or out.with_suffix(".csv").exists()) and not o.force:
             raise SystemExit(f"{out.name} exists; pass --resume or --force")
         model = new_model(o)
-        return model, new_optimizer(model), 0, []
-    model, optimizer, notes = load_checkpoint(out, optimizer_too=True)
+        return model, optimizer_for(model, o), 0, []
+    model, optimizer, notes = load_checkpoint(out, partial(optimizer_for, o=o))
     check_notes(out.name, notes, notes_of(o))
     if model.config != new_model(o).config:
         raise SystemExit(
@@ -204,11 +211,7 @@ def run(o: Options, command: str) -> Row:
     if o.threads:
         torch.set_num_threads(o.threads)
     model, optimizer, start, rows = begin(o, out)
-    if o.dtype in RECIPES:
-        lower_precision(model, RECIPES[o.dtype])
-    if o.parallel == "experts":
-        optimizer = distributed.share_experts(model, optimizer)
-    whole, window = model, []
+    window = []
     for row in loop(o, model, optimizer, start):
         window.append(row)
         done = row["step"] + 1
@@ -217,14 +220,16 @@ def run(o: Options, command: str) -> Row:
             rows.append(means(window))
             window = []
         if (o.save_every and done % o.save_every == 0) or last:
-            whole, state = distributed.gather(model, optimizer)
             if rank == 0:
                 write_log(out.with_suffix(".csv"), rows, command)
-            if rank == 0 and o.save_every:
-                state = None if last else state
-                save_checkpoint(out, whole, state, step=done, **notes_of(o))
+            if o.save_every:
+                state = None if last else optimizer
+                save_checkpoint(out, model, state, step=done, **notes_of(o))
+    whole = distributed.gather(model)
     distributed.stop()
-    return report(whole.cpu(), out, o, command) if rank == 0 else {}
+    if whole is not model and o.dtype in RECIPES:
+        lower_precision(whole, RECIPES[o.dtype])
+    return report(whole, out, o, command) if rank == 0 else {}
 
 
 def report(model: Model, out: Path, o: Options, command: str) -> Row:

@@ -16,12 +16,10 @@ from tyro.conf import OmitArgPrefixes, subcommand
 
 from experiments.runner import TESTED, Row, parse, shown
 from r1.model.transformer import Model
-from r1.rl.environment import Environment, problems_of
-from r1.rl.grpo_loop import grpo
+from r1.rl.grpo_loop import Environment, Settings, grpo, new_policy, problems_of
 from r1.rl.losses import GRPOLoss
-from r1.rl.policy import new_critic, new_policy
-from r1.rl.ppo_loop import ppo
-from r1.rl.settings import PPOSettings, Settings
+from r1.rl.ppo_loop import PPOSettings, new_critic, ppo
+from r1.train import distributed
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import evaluate
 from r1.train.optimizer import rl_optimizer
@@ -90,13 +88,15 @@ def critic_path(out: Path, step: int) -> Path:
     return out.with_name(f"{out.stem}_critic_{step}.safetensors")
 
 
+def optimizer_for(model: Model, lr: float) -> torch.optim.AdamW:
+    """The optimizer of a model, of which under torchrun every process has a part."""
+    return rl_optimizer(distributed.share(model), lr)
+
+
 def load_training(path: Path, lr: float) -> tuple[Model, torch.optim.AdamW, dict]:
     """A model to train on, its optimizer with its past, and the notes beside them."""
-    model, saved, notes = load_checkpoint(path, optimizer_too=True)
-    optimizer = rl_optimizer(model.eval(), lr)
-    past, groups = saved.state_dict()["state"], optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": past, "param_groups": groups})
-    return model, optimizer, notes
+    model, optimizer, notes = load_checkpoint(path, partial(optimizer_for, lr=lr))
+    return model.eval(), optimizer, notes
 
 
 def rates_of(o: Options) -> list[float]:
@@ -119,7 +119,7 @@ def begin(o: Options, out: Path, base: Model) -> Training:
             raise SystemExit(f"{out.name} exists; pass --resume or --force")
         models = [new_policy(base), new_critic(base)][: len(rates)]
         pairs = zip(models, rates, strict=True)
-        return Training(models, [rl_optimizer(m, lr) for m, lr in pairs], 0, [])
+        return Training(models, [optimizer_for(m, lr) for m, lr in pairs], 0, [])
     policy, optimizer, notes = load_training(out, rates[0])
     check_notes(out.name, notes, notes_of(o))
     models, optimizers, start = [policy], [optimizer], notes["step"]
@@ -140,10 +140,14 @@ def tests_of(out: Path) -> Path:
 
 
 def loop(o: Options, training: Training, base: Model) -> Iterator[Row]:
-    """The steps of a run that are still to be made."""
+    """The steps of a run that are still to be made.
+
+    Under torchrun each process writes its part of the answers and learns from its part.
+    """
     environment = Environment(partial(problems_of, terms=o.terms))
     what = (o.steps, o.settings, environment, o.seed)
-    models, optimizers, start = training.models, training.optimizers, training.start
+    base, *models = (distributed.apart(m) for m in (base, *training.models))
+    optimizers, start = training.optimizers, training.start
     if isinstance(o.settings, PPOSettings):
         return ppo(*models, base, *what, tuple(optimizers), start)
     return grpo(models[0], base, *what, optimizers[0], start)
@@ -151,7 +155,7 @@ def loop(o: Options, training: Training, base: Model) -> Iterator[Row]:
 
 def run(o: Options, command: str) -> Row:
     """Train, with checkpoints and a log, and test the result; returns the last row."""
-    out = o.out.with_suffix(".safetensors")
+    rank, out = distributed.start(), o.out.with_suffix(".safetensors")
     if o.threads:
         torch.set_num_threads(o.threads)
     base = new_policy(load_checkpoint(o.base)[0])
@@ -162,15 +166,19 @@ def run(o: Options, command: str) -> Row:
             done = row["step"] + 1
             if done == o.steps or (o.save_every and done % o.save_every == 0):
                 save(o, out, training, done, command)
-    policy = training.models[0]
+    policy = distributed.apart(training.models[0])
     tested = [{"terms": n, **evaluate(policy, n, o.problems)} for n in TESTED]
+    distributed.stop()
+    if rank:
+        return {}
     write_log(tests_of(out), tested, command)
     return training.rows[-1]
 
 
 def save(o: Options, out: Path, training: Training, done: int, command: str) -> None:
     """Log, critic, policy, in an order that a cut in between leaves resumable."""
-    write_log(out.with_suffix(".csv"), training.rows, command)
+    if distributed.rank() == 0:
+        write_log(out.with_suffix(".csv"), training.rows, command)
     last, (model, *critics) = done == o.steps, training.models
     optimizers = training.optimizers
     if o.save_every and not last and critics:
@@ -180,7 +188,7 @@ def save(o: Options, out: Path, training: Training, done: int, command: str) -> 
         save_checkpoint(out, model, optimizer, step=done, **notes_of(o))
     for old in out.parent.glob(f"{out.stem}_critic_*.safetensors"):
         if last or old != critic_path(out, done):
-            old.unlink()
+            old.unlink(missing_ok=True)  # each process tries
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -189,7 +197,8 @@ def main(words: Sequence[str] | None = None) -> None:
     o = parse(kinds, words, "reinforce")
     said = " ".join(sys.argv[1:] if words is None else words)
     row = run(o, f"python -m experiments.reinforce {said}")
-    print(o.out.stem, shown(row))
+    if row:
+        print(o.out.stem, shown(row))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Chapters 11 and 13: R1-Zero, on three kinds of base, and the knobs of GRPO.
 
 Every run trains a base model by rules alone, on problems of five terms; what is not
-said here is as in r1.rl.settings, whose defaults are those of `zero`.
+said here is as in r1.rl.Settings, whose defaults are those of `zero`.
 """
 
 import random
@@ -13,10 +13,10 @@ from experiments import pretrain, reinforce
 from experiments.pretrain import Grid
 from experiments.reinforce import GRPOSettings
 from experiments.runner import Job, Row, run_grid
+from r1.rl.grpo_loop import Updates, new_policy
 from r1.rl.losses import GRPOLoss
-from r1.rl.policy import new_policy
+from r1.rl.ppo_loop import PPOSettings
 from r1.rl.rollout import Sampling
-from r1.rl.settings import PPOSettings, Updates
 from r1.text.answers import is_right, said
 from r1.text.problems import Problem, is_worked_out
 from r1.train.checkpoint import load_checkpoint

@@ -15,10 +15,9 @@ import tyro
 from tqdm import tqdm
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from r1.train.records import write_log
+from r1.train.records import BOOK, DATA, write_log
 
-BOOK = Path(__file__).parents[1]
-DATA, OWN = BOOK / "data", BOOK / "runs"  # what is recorded, what a reader has run
+OWN = BOOK / "runs"  # what a reader has run; what is recorded is in DATA
 TESTED = range(3, 9)  # terms of the problems that a trained model is tested on
 Row = dict[str, Any]
 

@@ -1,6 +1,7 @@
 """The instructor's guide: its commands exist, and so does what it is filled with."""
 
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import guide
 import nbformat
 import pytest
+import slides
 
 from coursekit.__main__ import parser
 
@@ -41,7 +43,18 @@ def test_commands_of_the_guide_are_understood(command):
 
 def test_the_guide_shows_every_command():
     shown = {shlex.split(command)[0] for command in COMMANDS}
-    assert shown >= {"build", "check", "grade", "prove", "rehearse", "export"}
+    (commands,) = parser()._subparsers._group_actions
+    assert shown == set(commands.choices)
+
+
+def test_the_rehearsal_of_the_guide_is_there_and_understands_its_options(monkeypatch):
+    """It is a tool of the tests, so that no hostile line is in the kit."""
+    found = re.findall(r"^python \.\./(\S+) (\$A .*)$", TEXT, re.MULTILINE)
+    assert {path for path, _ in found} == {"tests/coursekit/rehearsal.py"}
+    monkeypatch.syspath_prepend(ROOT / "tests/coursekit")
+    rehearsal = runpy.run_path(str(ROOT / found[0][0]))
+    for _, options in found:
+        rehearsal["options"](shlex.split(options))
 
 
 def test_mistakes_come_from_rubrics_with_the_title_of_their_assignment(tmp_path):
@@ -82,7 +95,14 @@ def test_hours_grow_with_words_cells_and_exercises():
 def test_pages_are_filled_and_slides_are_where_they_are_linked(site):
     page = site / "book/instructor.html"
     text = page.read_text(encoding="utf-8")
-    assert "20 slides" in text
+    decks = [deck.read_text(encoding="utf-8") for deck in site.glob("slides/*.html")]
+    rows = [row.partition("</tr>")[0] for row in text.split("<tr")[1:]]
+    for _, names in slides.parts():
+        for name in names:
+            (row,) = [row for row in rows if f'href="{name}.html"' in row]
+            shown = sum(deck.count(f'<section id="{name}-') for deck in decks)
+            assert shown > 0
+            assert f">{shown} slides<" in row
     links = re.findall(r'href="(\.\./slides/[^"]+)"', text)
     assert len(links) >= 4
     assert all((page.parent / link).exists() for link in links)

@@ -1,7 +1,11 @@
 """What tokens cost on the way, as published, and two processes that hide it."""
 
-import pytest
+import time
 
+import pytest
+import torch
+
+from r1.cost import wires
 from r1.cost.wires import all_to_all_seconds, token_seconds
 from r1.model.config import ModelConfig
 from r1.model.parallel import launch
@@ -31,6 +35,49 @@ def test_four_nodes_leave_nvlink_time_for_the_published_thirteen_experts():
 def test_a_wire_without_bandwidth_is_refused():
     with pytest.raises(ValueError, match="bandwidth is 0; choose"):
         all_to_all_seconds(1, 1, 1, 0)
+
+
+class Wire:
+    """A wire that notes when it is used, and takes some time."""
+
+    def __init__(self, monkeypatch, seconds=0.05):
+        self.events = []
+
+        def travel(x, rate):
+            self.events.append(("leaves", float(x[0, 0])))
+            time.sleep(seconds)
+            self.events.append(("arrives", float(x[0, 0])))
+            return x
+
+        def work(x, weight, times):
+            self.events.append(("begins", float(x[0, 0])))
+            time.sleep(seconds)
+            self.events.append(("ends", float(x[0, 0])))
+            return x
+
+        monkeypatch.setattr(wires, "slow_exchange", travel)
+        monkeypatch.setattr(wires, "work", work)
+
+    def place(self, what, number):
+        """When something happened to a micro-batch."""
+        return self.events.index((what, float(number)))
+
+
+def test_in_turn_nothing_is_computed_while_something_travels(monkeypatch):
+    wire, batches = Wire(monkeypatch, 0.0), [torch.full((1, 1), i) for i in range(3)]
+    wires.in_turn(batches, torch.ones(1, 1), 1, 1.0)
+    for number in range(2):
+        assert wire.place("arrives", number) < wire.place("begins", number + 1)
+
+
+def test_overlapped_the_next_is_computed_while_the_one_before_travels(monkeypatch):
+    wire, batches = Wire(monkeypatch), [torch.full((1, 1), i) for i in range(3)]
+    results = wires.overlapped(batches, torch.ones(1, 1), 1, 1.0)
+    assert [float(r[0, 0]) for r in results] == [0, 1, 2]
+    for number in range(2):
+        assert wire.place("begins", number + 1) < wire.place("arrives", number)
+        # one wire: the second does not leave before the first has arrived
+        assert wire.place("arrives", number) < wire.place("leaves", number + 1)
 
 
 def test_two_processes_get_the_same_numbers_in_turn_and_overlapped():

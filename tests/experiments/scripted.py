@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from r1.model import sampling
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
 from r1.text.problems import TO_DIGITS, Problem
 from r1.text.tokenizer import BOS, EOS, decode, encode
-from r1.train import asking
 
-SMALL = replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1, dim=24, n_heads=2)
+SMALL = replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
 
 
 def new_model(config=SMALL, seed=0):
@@ -78,9 +78,9 @@ def answering(monkeypatch, write):
         calls.append(Call(texts, max_new_tokens, temperature, seed, copies, amend))
         return [
             encode(write(text, place, copy))
-            for text, place in zip(texts, number)
+            for text, place in zip(texts, number, strict=False)
             for copy in range(copies)
         ]
 
-    monkeypatch.setattr(asking, "sample", sample)
+    monkeypatch.setattr(sampling, "sample", sample)
     return calls

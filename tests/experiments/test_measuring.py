@@ -15,8 +15,8 @@ from r1.model.transformer import Model
 from r1.recipe.curation import reject
 from r1.recipe.distillation import Tokens, flops, step_tokens
 from r1.recipe.preference import Pair, Preference, agreement
+from r1.rl.grpo_loop import Settings, Updates
 from r1.rl.rollout import Sampling
-from r1.rl.settings import Settings, Updates
 from r1.text import corpus
 from r1.text.problems import Problem, random_problem, worked_solution
 from r1.text.readable import Task, random_question, random_task, solution
@@ -186,7 +186,7 @@ def test_a_survey_asks_held_out_tasks_of_its_length_and_script(monkeypatch):
         rng = random.Random("survey/3/4")
         asked = [random_task(rng, (4, 4), True, script) for _ in range(8)]
         assert calls[0].prompts == [task.prompt for task in asked]
-        assert all(task.held_out for task in asked)
+        assert all(problem.held_out for problem in calls[0].problems)
         assert (calls[0].limit, calls[0].temperature, calls[0].seed) == (72, 1.0, 3)
         assert scores["right"] == scores["thinks"] == 6 / 8
         assert scores["form"] == 1
@@ -201,7 +201,7 @@ def test_what_answers_are_like_counted_by_hand():
         bare("6"),
         "nonsense",
     ]
-    row = describe_answers([TASK] * 5, texts[:4] + ["7"])
+    row = describe_answers([TASK] * 5, [*texts[:4], "7"])
     lengths = [len(encode(text)) for text in (*texts[:4], "7")]
     assert row == pytest.approx(
         {

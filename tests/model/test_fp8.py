@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from experiments import train
+from experiments import pretrain
 from r1.model.config import ModelConfig
 from r1.model.fp8 import (
     E4M3,
@@ -454,6 +454,20 @@ def test_a_model_keeps_its_parameters_and_some_of_its_precision():
     }
     assert special
     assert all(name.endswith("attn.wo") for name in special)
+    for name, module in lowered.named_modules():
+        if isinstance(module, Linear):
+            # behind attention, both: twelve bits, and scales that are powers of two
+            twelve = replace(V3, stored_fmt=E5M6, round_input_scales=True)
+            assert module.recipe == (twelve if name in special else V3), name
+    experts = [m.ffn for m in lowered.modules() if isinstance(m, Experts)]
+    inner = torch.nn.functional.silu
+    for ffn in experts:
+        x, weights = torch.randn(4, 64), [torch.randn(8, 64), torch.randn(64, 8)]
+        up = replace(V3, round_input_scales=True)
+        down = replace(V3, round_gradient_scales=True)
+        middle = linear(x, weights[0], up)
+        expected = linear(inner(middle) * middle, weights[1], down)
+        assert_close(ffn(x, weights[0], weights[1], weights[0]), expected, **EXACT)
     assert all(
         m.ffn.__module__ == "r1.model.fp8"
         for m in lowered.modules()
@@ -476,20 +490,20 @@ def test_a_recipe_that_rounds_to_bf16_does_not_touch_what_is_kept():
 @pytest.mark.parametrize("dtype", ["fp8", "bf16"])
 def test_the_command_trains_with_eight_bits(tmp_path, dtype):
     out = tmp_path / "run"
-    command = f"pretrain --config tiny --out {out} --dtype {dtype} --rows 2 --steps"
+    command = f"--config tiny --out {out} --dtype {dtype} --rows 2 --steps"
     command += " 3 --problems 0 --save-every 0 --threads 1"
-    train.main(command.split())
+    pretrain.main(command.split())
     log = read_log(out.with_suffix(".csv"))
     assert len(log["loss"]) == 3
     assert all(2 < loss < 5 for loss in log["loss"])
     plain = command.replace(f"--dtype {dtype}", "").replace("run", "plain").split()
-    train.main(plain)
+    pretrain.main(plain)
     assert read_log(tmp_path / "plain.csv")["loss"] != log["loss"]
     assert not (tmp_path / "run_terms.csv").exists()
 
 
 def test_experts_that_are_shared_out_compute_in_float32(tmp_path, monkeypatch):
-    monkeypatch.setattr(train.dist, "is_initialized", lambda: True)
-    command = ["pretrain", "--out", str(tmp_path / "a"), "--dtype", "fp8"]
+    monkeypatch.setattr(pretrain.dist, "is_initialized", lambda: True)
+    command = ["--out", str(tmp_path / "a"), "--dtype", "fp8"]
     with pytest.raises(SystemExit, match="leave out --dtype"):
-        train.main([*command, "--parallel", "experts"])
+        pretrain.main([*command, "--parallel", "experts"])

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from experiments.train import main
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
 from r1.recipe.distillation import (
@@ -14,16 +13,12 @@ from r1.recipe.distillation import (
     on_policy,
     step_tokens,
 )
-from r1.rl.environment import problems_of
-from r1.rl.policy import logprobs
+from r1.rl.grpo_loop import Settings, Updates, logprobs, problems_of
 from r1.rl.rewards import rule_reward
 from r1.rl.rollout import Sampling, roll_out
-from r1.rl.settings import Settings, Updates
 from r1.text.answers import is_right, said
 from r1.text.problems import EitherWay, is_worked_out
 from r1.text.tokenizer import EOS, VOCAB_SIZE, encode
-from r1.train.checkpoint import save_checkpoint
-from r1.train.records import read_log
 
 SIX = EitherWay((7, 3, 5), "*+")  # 7*3+5 = 6
 FEW = Sampling(group=4, max_new_tokens=12)
@@ -183,26 +178,3 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_cut_off():
     problems = problems_of(0, 0, 2, (3, 3))
     rollout = roll_out(whole, problems, FEW, torch.Generator().manual_seed(0))
     torch.testing.assert_close(logprobs(whole, rollout), logprobs(parted, rollout))
-
-
-@pytest.mark.parametrize("way", ["rl", "onpolicy", "text", "traces"])
-def test_the_command_spends_its_budget_once(way, tmp_path, capsys):
-    base, teacher = tmp_path / "base.safetensors", tmp_path / "teacher.safetensors"
-    save_checkpoint(base, new_model())
-    save_checkpoint(teacher, new_model(1))
-    command = ["distill", "--way", way, "--base", str(base), "--teacher", str(teacher)]
-    command += ["--prompts", "2", "--group", "2", "--problems", "4", "--at-end", "2"]
-    command += ["--points", "2", "--out", str(tmp_path / "run"), "--threads", "1"]
-    if way == "traces":  # nothing a random teacher writes is right
-        with pytest.raises(SystemExit, match="no right answer"):
-            main([*command, "--budget", "3"])
-        return
-    main([*command, "--budget", "3", "--weights"])
-    log = read_log(tmp_path / "run.csv")
-    assert log["gflop"][0] == 0
-    assert log["gflop"][-1] >= 3
-    assert read_log(tmp_path / "run_terms.csv")["terms"] == [3, 4, 5, 6, 7, 8]
-    assert (tmp_path / "run.safetensors").exists()
-    capsys.readouterr()
-    main([*command, "--budget", "3"])
-    assert "is finished" in capsys.readouterr().out

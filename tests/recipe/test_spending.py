@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from experiments.train import main
 from r1.model.config import ModelConfig
-from r1.model.sampling import sample
+from r1.model.sampling import ask, sample
 from r1.model.transformer import Model
 from r1.recipe.spending import (
     best,
@@ -18,9 +17,6 @@ from r1.recipe.spending import (
 )
 from r1.text.problems import Problem, random_problem, worked_solution
 from r1.text.tokenizer import EOS, EOS_ID, IDS, VOCAB_SIZE, decode, encode
-from r1.train.asking import ask
-from r1.train.checkpoint import save_checkpoint
-from r1.train.records import read_log
 
 SIX = Problem((7, 3, 5), "*+")
 RIGHT = f"<think>7*3=1;1+5=6</think><answer>6</answer>{EOS}"
@@ -154,28 +150,3 @@ def test_scores_of_answers_do_not_depend_on_their_neighbors():
     alone = [verifier_scores(verifier, SIX.prompt, [text])[0] for text in (RIGHT, BARE)]
     both = verifier_scores(verifier, SIX.prompt, [RIGHT, BARE])
     torch.testing.assert_close(alone, both, atol=1e-6, rtol=1e-5)
-
-
-def test_the_commands_write_their_tables(tmp_path, capsys):
-    model = tmp_path / "model.safetensors"
-    eager = new_model()
-    with torch.no_grad():  # so that some texts end
-        eager.head.weight[EOS_ID] *= 20
-    save_checkpoint(model, eager)
-    common = ["--model", str(model), "--threads", "1", "--problems", "4", "--out"]
-    main(["forced", *common, str(tmp_path / "forced"), "--terms", "3", "4",
-          "--least", "2", "--most", "0", "3"])  # fmt: skip
-    log = read_log(tmp_path / "forced.csv")
-    assert log["least"] == [0, 1, 0, 0, 2] * 2
-    assert log["most"] == [-1, -1, 0, 3, -1] * 2
-    main(["verifier", *common, str(tmp_path / "judge"), "--epochs", "1"])
-    votes = ["votes", *common, str(tmp_path / "votes"), "--samples", "4"]
-    judge = ["--verifier", str(tmp_path / "judge.safetensors")]
-    main([*votes, *judge, "--terms", "3"])
-    log = read_log(tmp_path / "votes.csv")
-    assert log["k"] == [1, 2, 4]
-    assert log["tokens"][2] == pytest.approx(4 * log["tokens"][0], rel=1e-3)
-    assert all(a >= m for a, m in zip(log["any"], log["majority"], strict=True))
-    capsys.readouterr()
-    main(votes)
-    assert "is finished" in capsys.readouterr().out

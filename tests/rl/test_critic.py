@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from r1.rl.critic import gae, whiten
+from r1.rl.ppo_loop import gae, whiten
 
 LAMBDAS = pytest.mark.parametrize("lam", [0.0, 0.5, 0.95, 1.0])
 

@@ -10,15 +10,26 @@ from torch.testing import assert_close
 
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
-from r1.rl.environment import Environment, problems_of, score
-from r1.rl.grpo_loop import ROUNDS, grpo, refill
+from r1.rl.grpo_loop import (
+    ROUNDS,
+    Environment,
+    Settings,
+    Updates,
+    answer_logits,
+    by_length,
+    describe,
+    entropy,
+    grpo,
+    logprobs,
+    new_policy,
+    problems_of,
+    refill,
+)
 from r1.rl.losses import GRPOLoss, grpo_loss
 from r1.rl.losses_after_r1 import gspo_loss, mixed
-from r1.rl.metrics import describe, entropy
-from r1.rl.policy import answer_logits, by_length, logprobs, new_critic, new_policy
-from r1.rl.ppo_loop import ppo
+from r1.rl.ppo_loop import PPOSettings, new_critic, ppo
+from r1.rl.rewards import score
 from r1.rl.rollout import Sampling, join, roll_out
-from r1.rl.settings import PPOSettings, Settings, Updates
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS, EOS_ID, PAD_ID, encode
 

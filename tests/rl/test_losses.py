@@ -6,13 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from r1.rl.losses import (
-    clipped_surrogate,
-    group_advantages,
-    grpo_loss,
-    kl,
-    ratio,
-)
+from r1.rl.losses import clipped_surrogate, grpo_loss, kl, ratio
+from r1.rl.rewards import group_advantages
 from r1.train.likelihood import aggregate, token_logprobs
 
 P = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from experiments import train
+from experiments import pretrain as command_line
 from r1.model.config import ModelConfig
 from r1.model.moe import routers
 from r1.model.transformer import Model
@@ -64,7 +64,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     for _ in range(6):
         next(run)
     save_checkpoint(tmp_path / "a.safetensors", first, optimizer, step=6)
-    second, optimizer, notes = load_checkpoint(tmp_path / "a.safetensors", True)
+    second, optimizer, notes = load_checkpoint(
+        tmp_path / "a.safetensors", new_optimizer
+    )
     assert notes == {"step": 6}
     list(pretrain.pretrain(second, 10, optimizer=optimizer, start=6, batch=small_batch))
     assert_close(weights(second), weights(straight), rtol=0, atol=0)
@@ -119,29 +121,29 @@ def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path):
 
 def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
-    command = ["pretrain", "--out", str(out), "--steps", "4", "--save-every", "2"]
-    monkeypatch.setattr(train, "evaluate", lambda model, terms, problems: {})
-    monkeypatch.setattr(train, "validate", lambda model, batches: {})
-    real = train.save_checkpoint
+    command = ["--out", str(out), "--steps", "4", "--save-every", "2"]
+    monkeypatch.setattr(command_line, "evaluate", lambda model, terms, problems: {})
+    monkeypatch.setattr(command_line, "validate", lambda model, batches: {})
+    real = command_line.save_checkpoint
 
     def stop_after_two(path, model, optimizer, **notes):
         real(path, model, optimizer, **notes)
         if notes["step"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "save_checkpoint", stop_after_two)
+    monkeypatch.setattr(command_line, "save_checkpoint", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
-        train.main(command)
-    monkeypatch.setattr(train, "save_checkpoint", real)
+        command_line.main(command)
+    monkeypatch.setattr(command_line, "save_checkpoint", real)
     with pytest.raises(SystemExit, match="--resume or --force"):
-        train.main(command)
+        command_line.main(command)
     with pytest.raises(SystemExit, match="made with seed=0, not 1"):
-        train.main([*command, "--resume", "--seed", "1"])
+        command_line.main([*command, "--resume", "--seed", "1"])
     with pytest.raises(SystemExit, match="another configuration than --config tiny"):
-        train.main([*command, "--resume", "--config", "tiny"])
-    train.main([*command, "--resume"])
+        command_line.main([*command, "--resume", "--config", "tiny"])
+    command_line.main([*command, "--resume"])
     with pytest.raises(SystemExit, match="is finished"):
-        train.main([*command, "--resume"])
+        command_line.main([*command, "--resume"])
     log = records.read_log(out.with_suffix(".csv"))
     assert log["step"] == [0, 1, 2, 3]
     text = out.with_suffix(".csv").read_text()
@@ -151,13 +153,13 @@ def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_may_begin_with_the_weights_of_a_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "evaluate", lambda model, terms, problems: {})
-    monkeypatch.setattr(train, "validate", lambda model, batches: {})
+    monkeypatch.setattr(command_line, "evaluate", lambda model, terms, problems: {})
+    monkeypatch.setattr(command_line, "validate", lambda model, batches: {})
     base, out = tmp_path / "base.safetensors", tmp_path / "more.safetensors"
     begun = new_model()
     save_checkpoint(base, begun)
-    command = ["pretrain", "--base", str(base), "--out", str(out), "--rows", "2"]
-    train.main([*command, "--steps", "2", "--lr", "0", "--text", "few"])
+    command = ["--base", str(base), "--out", str(out), "--rows", "2"]
+    command_line.main([*command, "--steps", "2", "--lr", "0", "--text", "few"])
     ended, _, notes = load_checkpoint(out)
     assert_close(ended.state_dict(), begun.state_dict(), rtol=0, atol=0)
     assert notes["base"] == "base"
@@ -166,7 +168,7 @@ def test_a_run_may_begin_with_the_weights_of_a_checkpoint(tmp_path, monkeypatch)
 
 def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit):
-        train.main(["pretrain", "--help"])
+        command_line.main(["--help"])
     said = capsys.readouterr().out
     for option in ("--out", "--seed", "--steps", "--lr", "--resume", "--force"):
         assert option in said
@@ -249,7 +251,7 @@ def test_resuming_with_experts_gives_what_one_run_gives(tmp_path):
     optimizer = new_optimizer(model)
     train_with(balance, 3, model, optimizer=optimizer)
     save_checkpoint(tmp_path / "a.safetensors", model, optimizer)
-    again, optimizer, _ = load_checkpoint(tmp_path / "a.safetensors", True)
+    again, optimizer, _ = load_checkpoint(tmp_path / "a.safetensors", new_optimizer)
     train_with(balance, 6, again, start=3, optimizer=optimizer)
     assert_close(again.state_dict(), straight.state_dict(), rtol=0, atol=0)
 
@@ -279,17 +281,15 @@ def test_the_command_trains_experts_from_a_file(tmp_path):
     fields = {f.name: getattr(EXPERTS, f.name) for f in dataclasses.fields(EXPERTS)}
     config.write_text(json.dumps(fields))
     out = tmp_path / "run"
-    command = ["pretrain", "--config", str(config), "--out", str(out)]
+    command = ["--config", str(config), "--out", str(out)]
     command += ["--steps", "5", "--rows", "2", "--text", "kinds", "--log-every", "2"]
-    train.main([*command, "--save-every", "0", "--bias-speed", "0.01"])
+    command_line.main([*command, "--save-every", "0", "--bias-speed", "0.01"])
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["run.csv", "run_kinds.csv", "run_valid.csv", "small.json"]
     assert records.read_log(out.with_suffix(".csv"))["step"] == [1, 3, 4]
     with pytest.raises(SystemExit, match="--resume or --force"):
-        train.main(command)
+        command_line.main(command)
     with pytest.raises(SystemExit, match="multiple of --log-every"):
-        train.main([*command, "--save-every", "3"])
+        command_line.main([*command, "--save-every", "3"])
     with pytest.raises(SystemExit, match=r"nothing\.json"):
-        train.main(
-            ["pretrain", "--config", "nothing.json", "--out", str(tmp_path / "x")]
-        )
+        command_line.main(["--config", "nothing.json", "--out", str(tmp_path / "x")])

@@ -33,8 +33,8 @@ sys.path.insert(0, str(HERE / "files"))
 
 from puzzles import LEVELS, LONGEST, Problem, random_problem  # noqa: E402
 
-from coursekit.assignment import load  # noqa: E402
-from coursekit.notebooks import EXPERIMENT, instructor, tags  # noqa: E402
+from coursekit.authoring.assignment import load  # noqa: E402
+from coursekit.authoring.notebooks import EXPERIMENT, instructor, tags  # noqa: E402
 from r1.model import Model, ModelConfig, sample  # noqa: E402
 from r1.text import EOS, IDS, VOCAB_SIZE, decode, encode  # noqa: E402
 from r1.train import (  # noqa: E402

@@ -15,8 +15,7 @@ import torch
 
 from r1.rl import Environment, grpo_loop, new_policy, rule_reward
 from r1.text import encode
-from r1.train import load_checkpoint, write_log
-from r1.train.records import read_table
+from r1.train import load_checkpoint, read_table, write_log
 
 HERE = Path(__file__).parent
 STEPS = 40

@@ -113,7 +113,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "main",
             "parallel_experts",
         ],
-        "sampling": ["distribution", "draw", "left_pad", "pick", "sample"],
+        "sampling": [
+            "Amend",
+            "Answer",
+            "Asked",
+            "ask",
+            "distribution",
+            "draw",
+            "left_pad",
+            "pick",
+            "sample",
+        ],
         "transformer": ["Model", "cross_entropy"],
     },
 )

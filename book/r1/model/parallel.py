@@ -19,6 +19,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from r1.model.config import ModelConfig
 from r1.model.moe import Experts, MoE, grouped_experts
@@ -59,13 +61,14 @@ def parallel_experts(
     indices: Int[Tensor, "tokens k"],
     experts: Experts,
 ) -> tuple[Float[Tensor, "tokens dim"], list[int]]:
-    """Each token through its experts, of which this process holds only `experts`.
+    """Each token through its experts, of which this process holds only its part.
 
     Rank r holds the r-th part of all experts. A token's vector goes once to every rank
     that holds one of its experts, whose weighted sum comes back. Also returns how many
     vectors went to each rank, this one included.
     """
-    world, rank, held = dist.get_world_size(), dist.get_rank(), len(experts.w1)
+    w1, w2, w3 = (w.to_local() for w in (experts.w1, experts.w2, experts.w3))
+    world, rank, held = dist.get_world_size(), dist.get_rank(), len(w1)
     needed = F.one_hot(indices // held, world).amax(1)  # (tokens, ranks), 0 or 1
     token = needed.T.nonzero()[:, 1]  # rank 0's first
     send = needed.sum(0)
@@ -76,7 +79,7 @@ def parallel_experts(
     rows, gates, chosen = (exchange(t[token], *sizes) for t in (x, weights, indices))
     mine = chosen // held == rank
     slots = torch.where(mine, chosen - rank * held, -1)
-    sums = grouped_experts(rows, gates, slots, experts.w1, experts.w2, experts.w3)
+    sums = grouped_experts(rows, gates, slots, w1, w2, w3)
     back = exchange(sums, *sizes[::-1])
     return torch.zeros_like(x).index_add(0, token, back), sizes[0]
 
@@ -84,27 +87,27 @@ def parallel_experts(
 class ParallelMoE(nn.Module):
     """A layer of experts of which every process holds an equal share.
 
-    Router and shared experts are on every process, as is data of its own. `sent` is
-    the number of vectors that went to each rank in the last pass.
+    The experts' matrices are DTensors, cut along the axis of experts: a process stores
+    its part, and torch knows the whole. Router and shared experts are on every process,
+    as is data of its own. `sent` is the number of vectors that went to each rank in the
+    last pass.
 
     Raises ValueError where the processes cannot share the experts equally.
     """
 
-    def __init__(self, moe: MoE):
+    def __init__(self, moe: MoE, mesh: DeviceMesh):
         super().__init__()
-        world, rank, total = dist.get_world_size(), dist.get_rank(), len(moe.experts.w1)
-        if total % world:
+        total = len(moe.experts.w1)
+        if total % mesh.size():
             raise ValueError(
-                f"{total} experts cannot be shared by {world} processes; start a "
+                f"{total} experts cannot be shared by {mesh.size()} processes; start a "
                 f"number of processes that divides {total}"
             )
-        held = slice(rank * total // world, (rank + 1) * total // world)
-        self.held = list(range(total))[held]
-        self.gate = moe.gate
-        self.experts = Experts(len(self.held), *moe.experts.w2.shape[1:])
-        state = {name: w[held] for name, w in moe.experts.state_dict().items()}
-        self.experts.to(moe.experts.w1.dtype).load_state_dict(state)
-        self.shared_experts = moe.shared_experts
+        self.gate, self.shared_experts = moe.gate, moe.shared_experts
+        self.experts = moe.experts
+        for name, weight in list(self.experts.named_parameters()):
+            parts = distribute_tensor(weight.detach(), mesh, [Shard(0)])
+            setattr(self.experts, name, nn.Parameter(parts))
         self.sent: list[int] = []
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -134,7 +137,7 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     torch.manual_seed(seed)
     whole, spread = MoE(config).double(), MoE(config).double()
     spread.load_state_dict(whole.state_dict())
-    spread = ParallelMoE(spread)
+    spread = ParallelMoE(spread, init_device_mesh("cpu", (dist.get_world_size(),)))
     rank, world = dist.get_rank(), dist.get_world_size()
     x = torch.randn(tokens, config.dim, dtype=torch.float64, requires_grad=True)
     part = x.detach().chunk(world)[rank].requires_grad_()
@@ -146,8 +149,9 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     pairs = [(y_part, y.chunk(world)[rank]), (part.grad, x.grad.chunk(world)[rank])]
     ours = dict(spread.named_parameters())
     for name, weight in whole.named_parameters():
-        share = weight.grad[spread.held] if name.startswith("experts.") else weight.grad
-        pairs.append((ours[name].grad, share))
+        grad = ours[name].grad
+        grad = grad.full_tensor() if isinstance(grad, DTensor) else grad
+        pairs.append((grad, weight.grad))
 
     load = spread.gate.load.tolist()
     total = spread.gate.update_bias(0.001)
@@ -155,8 +159,8 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     others = sum(n for r, n in enumerate(spread.sent) if r != rank)
     return {
         "rank": rank,
-        "experts": spread.held,
-        "parameters": sum(p.numel() for p in spread.experts.parameters()),
+        "experts": torch.arange(config.n_routed_experts).chunk(world)[rank].tolist(),
+        "parameters": sum(p.to_local().numel() for p in spread.experts.parameters()),
         "tokens": len(part),
         "load": load,
         "load_of_all": total.tolist(),

@@ -8,17 +8,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from r1.cost.accounting import count_parameters
+from r1.model.sampling import ask
 from r1.model.transformer import Model
-from r1.rl.environment import Environment, score
-from r1.rl.grpo_loop import parts, progress, step_generator
-from r1.rl.metrics import describe, watch
-from r1.rl.policy import answer_logits
+from r1.rl.grpo_loop import (
+    Environment,
+    Settings,
+    answer_logits,
+    describe,
+    parts,
+    progress,
+    step_generator,
+    watch,
+)
+from r1.rl.rewards import score
 from r1.rl.rollout import roll_out
-from r1.rl.settings import Settings
 from r1.text.answers import is_right
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS, encode
-from r1.train.asking import ask
 from r1.train.finetuning import Example
 from r1.train.likelihood import aggregate
 from r1.train.optimizer import apply_gradient, rl_optimizer

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from r1.model.sampling import Amend
 from r1.model.transformer import Model
 from r1.text.answers import is_right, said
 from r1.text.problems import Problem, count_mistakes
 from r1.text.tokenizer import EOS, IDS
-from r1.train.asking import Amend
 from r1.train.finetuning import Example, stack
 from r1.train.optimizer import apply_gradient, learning_rate, rl_optimizer
 

@@ -1,22 +1,103 @@
-"""The loop of GRPO: problems, rollout, rewards, advantages, loss, update."""
+"""The loop of GRPO: problems, rollout, rewards, advantages, loss, update.
 
+Read it from the top: what is asked and how it is learned, the loop, and then the small
+functions that it calls. Its other parts are in rollout, rewards and losses.
+"""
+
+import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
 from r1.model.transformer import Model
-from r1.rl.environment import Environment, score
-from r1.rl.losses import Loss, group_advantages
-from r1.rl.metrics import describe, watch
-from r1.rl.policy import logprobs
-from r1.rl.rollout import Rollout, join, roll_out
-from r1.rl.settings import Settings
+from r1.rl.losses import GRPOLoss, Loss, kl
+from r1.rl.rewards import Reward, accuracy_reward, group_advantages, rule_reward, score
+from r1.rl.rollout import Rollout, Sampling, join, roll_out
+from r1.text.problems import Problem, random_problem
+from r1.train.likelihood import aggregate, token_logprobs
 from r1.train.optimizer import apply_gradient, rl_optimizer
 
+Ask = Callable[[int, int, int], list[Problem]]  # seed, step, how many
+Keep = Callable[[Float[Tensor, "prompts group"]], Bool[Tensor, " prompts"]]
 ROUNDS = 8  # of asking, at most, for groups that are kept
+TOGETHER = 128  # answers of similar length that are computed at once
+
+
+def problems_of(
+    seed: int,
+    step: int,
+    count: int,
+    terms: tuple[int, int] = (5, 5),
+    kind: type[Problem] = Problem,
+) -> list[Problem]:
+    """The problems of a step, which depend on `seed` and `step` alone.
+
+    `terms` are the fewest and the most that a problem has; `kind` is the class of the
+    problems, which says how an answer is read.
+    """
+    rng = random.Random(f"rl/{seed}/{step}")
+    drawn = [random_problem(rng, terms) for _ in range(count)]
+    return [kind(problem.terms, problem.operations) for problem in drawn]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The problems that `ask` draws for a step, and the reward of an answer.
+
+    `keep` says from which groups of rewards there is something to learn; None: from
+    all. In the place of a group that is not kept, another problem is asked.
+    """
+
+    ask: Ask = problems_of
+    reward: Reward = rule_reward
+    keep: Keep | None = None
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What is done with the answers of a step: each is used in `epochs` updates.
+
+    An epoch takes all answers in random order, in `minibatches` parts, one an update.
+    """
+
+    lr: float = 1e-4
+    epochs: int = 1
+    minibatches: int = 1
+
+    @property
+    def one(self) -> bool:
+        """Whether there is one update a step, so that the ratio is 1."""
+        return self.epochs * self.minibatches == 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How GRPO trains; the defaults are those of chapter 13.
+
+    `prompts` are the problems of a step, `scale` says whether advantages are divided
+    by the standard deviation of their group. `loss` is called with logp, logp_old,
+    advantages and mask; one that has a `kl_weight` other than 0 also gets logp_ref.
+    """
+
+    prompts: int = 32
+    sampling: Sampling = Sampling()
+    updates: Updates = Updates()
+    scale: bool = True
+    loss: Callable[..., Loss] = GRPOLoss()
+
+
+def new_policy(base: Model) -> Model:
+    """A copy of the base model to train, without its MTP modules."""
+    policy = Model(replace(base.config, num_nextn_predict_layers=0))
+    weights = base.state_dict().items()
+    policy.load_state_dict({k: v for k, v in weights if not k.startswith("mtp.")})
+    return policy.eval()
 
 
 def grpo(
@@ -36,6 +117,9 @@ def grpo(
     cut off. Where the environment keeps some groups only, `asked` counts the problems
     that it took, and `kept_reward` and `kept_length` are those of the groups that are
     learned from; all other numbers are of the step's first problems.
+
+    Under torchrun `model` and `reference` are models whose rows are divided among the
+    processes (r1.train.distributed.apart); everything else each process does alike.
     """
     s, env = settings, environment
     optimizer = optimizer or rl_optimizer(model, s.updates.lr)
@@ -89,11 +173,49 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(1_000_003 * seed + step)
 
 
-def parts(updates, answers: int, generator: torch.Generator) -> Iterator[Tensor]:
+def parts(
+    updates: Updates, answers: int, generator: torch.Generator
+) -> Iterator[Tensor]:
     """The rows of each update of a step, in random order."""
     for _ in range(updates.epochs):
         order = torch.randperm(answers, generator=generator)
         yield from order.chunk(updates.minibatches)
+
+
+def logprobs(
+    model: Model, rollout: Rollout, temperature: float = 1.0
+) -> Float[Tensor, "batch seq"]:
+    """Log-probability of every token of the answers, as it was drawn."""
+
+    def compute(part: Rollout) -> Tensor:
+        logits = answer_logits(model, part) / temperature
+        return token_logprobs(logits, part.tokens[:, 1:])
+
+    return by_length(rollout, compute)
+
+
+def answer_logits(model: Model, rollout: Rollout) -> Float[Tensor, "batch seq vocab"]:
+    """What the model says at every position but the last, padding seen by nobody."""
+    return model(rollout.tokens[:, :-1], pads=rollout.pads)
+
+
+def by_length(
+    rollout: Rollout, compute: Callable[[Rollout], Tensor], together: int = TOGETHER
+) -> Float[Tensor, "batch seq"]:
+    """What `compute` says of every position, without work for most of the padding.
+
+    Answers of similar length go through it together, cut where the longest of them
+    ends; behind an answer's end there are zeros, which no loss looks at.
+    """
+    width = rollout.mask.shape[1]
+    ends = width - rollout.mask.flip(1).int().argmax(1)
+    order, pieces = ends.argsort(stable=True), []
+    for rows in order.split(together):
+        end = int(ends[rows].max())
+        part = rollout.rows(rows)
+        part = part._replace(tokens=part.tokens[:, : end + 1], mask=part.mask[:, :end])
+        pieces.append(F.pad(compute(part), (0, width - end)))
+    return torch.cat(pieces)[order.argsort()]
 
 
 def refill(
@@ -128,6 +250,42 @@ def refill(
     kept = kept or [first]
     both = torch.cat([values for _, values in kept])
     return join([part for part, _ in kept]), both, asked * s.prompts
+
+
+def describe(rollout: Rollout, rewards: Tensor, group: int) -> dict[str, float]:
+    """What the answers of a step are like, as shares and means."""
+    pairs = zip(rollout.problems, rollout.texts, strict=True)
+    right = [accuracy_reward(problem, text) for problem, text in pairs]
+    thought = [text.startswith("<think>") for text in rollout.texts]
+    groups = rewards.view(-1, group)
+    silent = (groups == groups[:, :1]).all(1)
+    return {
+        "reward": rewards.mean().item(),
+        "accuracy": sum(right) / len(right),
+        "thinking": sum(thought) / len(thought),
+        "length": rollout.mask.sum(1).double().mean().item(),
+        "no_signal": silent.double().mean().item(),
+    }
+
+
+@torch.no_grad()
+def watch(
+    model: Model, reference: Model, rollout: Rollout, temperature: float = 1.0
+) -> dict[str, float]:
+    """How undecided the policy is, and how far from its reference: means a token."""
+    logits = answer_logits(model, rollout) / temperature
+    logp = token_logprobs(logits, rollout.tokens[:, 1:])
+    away = kl(logp, logprobs(reference, rollout, temperature))
+    return {
+        "entropy": aggregate(entropy(logits), rollout.mask, "token").item(),
+        "kl": aggregate(away, rollout.mask, "token").item(),
+    }
+
+
+def entropy(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
+    r"""How undecided each distribution is, in nats: $-\sum_v p_v \log p_v$."""
+    logp = logits.log_softmax(-1)
+    return -(logp.exp() * logp).sum(-1)
 
 
 def means(losses: list[Loss]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Group relative policy optimization: from rewards to a loss. It knows no model."""
+"""From log-probabilities and advantages to a loss. It knows no model."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,32 +10,6 @@ from torch import Tensor
 from r1.train.likelihood import aggregate
 
 KL_ESTIMATORS = ("k1", "k2", "k3")
-
-
-def group_advantages(
-    rewards: Float[Tensor, "prompts group"], scale: bool = True
-) -> Float[Tensor, "prompts group"]:
-    r"""How much better than the rest of its group each answer is.
-
-    $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the answers to one prompt,
-    without the division if not `scale`. The deviation is that of the group itself
-    (divided by G); TRL divides by G - 1 and adds 1e-4. A group whose rewards are all
-    equal teaches nothing: exactly 0, in whatever way the mean is rounded.
-
-    Raises ValueError for groups of one answer and for rewards that are not finite.
-    Source: DeepSeekMath, section 4.1.2; DeepSeek-R1, equation 3.
-    """
-    if rewards.shape[-1] < 2:
-        raise ValueError("a group has 1 answer; sample at least 2 for each prompt")
-    if not torch.isfinite(rewards).all():
-        bad = rewards[~torch.isfinite(rewards)][0].item()
-        raise ValueError(f"a reward is {bad}; rewards must be finite numbers")
-    equal = (rewards == rewards[..., :1]).all(-1, keepdim=True)
-    above = (rewards - rewards.mean(-1, keepdim=True)).masked_fill(equal, 0.0)
-    if not scale:
-        return above
-    std = rewards.std(-1, correction=0, keepdim=True)
-    return above / std.masked_fill(equal, 1.0)
 
 
 def ratio(

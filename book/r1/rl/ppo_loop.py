@@ -1,22 +1,106 @@
-"""The loop of PPO: as that of GRPO, with a critic in the place of the group."""
+"""PPO: as GRPO, with a critic in the place of the group."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from r1.model.transformer import Model
-from r1.rl.critic import gae, whiten
-from r1.rl.environment import Environment, score
-from r1.rl.grpo_loop import parts, progress, step_generator
+from r1.rl.grpo_loop import (
+    Environment,
+    Updates,
+    answer_logits,
+    by_length,
+    describe,
+    logprobs,
+    new_policy,
+    parts,
+    progress,
+    step_generator,
+    watch,
+)
 from r1.rl.losses import clipped_surrogate, ratio
-from r1.rl.metrics import describe, watch
-from r1.rl.policy import logprobs, values_of
-from r1.rl.rollout import roll_out
-from r1.rl.settings import PPOSettings
+from r1.rl.rewards import score
+from r1.rl.rollout import Rollout, Sampling, roll_out
 from r1.train.likelihood import aggregate
 from r1.train.optimizer import apply_gradient, rl_optimizer
 
 Optimizers = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """How PPO trains: the critic in the place of the group.
+
+    `lam` is lambda of generalized advantage estimation, `critic_lr` the learning rate
+    of the critic; `clip` and `how` are those of GRPOLoss.
+    """
+
+    prompts: int = 32
+    sampling: Sampling = Sampling()
+    updates: Updates = Updates()
+    clip: tuple[float, float] = (0.2, 0.2)
+    how: str = "sequence"
+    lam: float = 1.0
+    critic_lr: float = 3e-4
+
+
+def new_critic(base: Model) -> Model:
+    """A model of the policy's size whose first output is a value; it begins at 0."""
+    critic = new_policy(base)
+    torch.nn.init.zeros_(critic.head.weight)
+    return critic
+
+
+def values_of(critic: Model, rollout: Rollout) -> Float[Tensor, "batch seq"]:
+    """What the critic expects at every token of the answers."""
+    return by_length(rollout, lambda part: answer_logits(critic, part)[..., 0])
+
+
+def gae(
+    rewards: Float[Tensor, " batch"],
+    values: Float[Tensor, "batch seq"],
+    mask: Bool[Tensor, "batch seq"],
+    lam: float = 1.0,
+    gamma: float = 1.0,
+) -> tuple[Float[Tensor, "batch seq"], Float[Tensor, "batch seq"]]:
+    r"""Advantages of every token of every answer, and what the critic should have said.
+
+    $\delta_t = r_t + \gamma V_{t+1} - V_t$ and $A_t = \sum_l (\gamma\lambda)^l
+    \delta_{t+l}$, where the reward comes with the last token and the value behind it is
+    0. The return is $A_t + V_t$. With $\lambda = 1$ and $\gamma = 1$ an advantage is
+    reward less value; with $\lambda = 0$ it is one step's surprise.
+
+    Raises ValueError for lam or gamma outside 0 to 1.
+    Source: Schulman et al., 2016, equation 16, as in DAPO, equation 2.
+    """
+    if not 0 <= lam <= 1 or not 0 <= gamma <= 1:
+        raise ValueError(f"lam is {lam}, gamma is {gamma}; both must be from 0 to 1")
+    advantages = torch.zeros_like(values)
+    ahead = next_value = torch.zeros_like(rewards)
+    following = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], dim=1)
+    for t in reversed(range(values.shape[1])):
+        last = mask[:, t] & ~following[:, t]
+        delta = rewards * last + gamma * next_value - values[:, t]
+        ahead = (delta + gamma * lam * ahead) * mask[:, t]
+        advantages[:, t] = ahead
+        next_value = values[:, t] * mask[:, t]
+    return advantages, (advantages + values) * mask
+
+
+def whiten(
+    values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"]
+) -> Float[Tensor, "batch seq"]:
+    """Shift and scale to mean 0 and deviation 1 over all tokens of the mask.
+
+    Values that are all equal become exactly 0, in whatever way their mean is rounded.
+    """
+    seen = values[mask]
+    if (seen == seen[:1]).all():
+        return torch.zeros_like(values)
+    return (values - seen.mean()) / seen.std(correction=0) * mask
 
 
 def ppo(

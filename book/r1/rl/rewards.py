@@ -1,7 +1,20 @@
-"""Rules that turn an answer into a number. No model is asked."""
+"""Rules that turn an answer into a number, and a group of them into advantages.
 
+No model is asked.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from r1.rl.rollout import Rollout
 from r1.text.answers import Checkable, is_right, read, said, script_share
 from r1.text.problems import Problem
+
+Reward = Callable[[Problem, str], float]
 
 
 def accuracy_reward(problem: Checkable, text: str) -> float:
@@ -39,3 +52,44 @@ def rule_reward(problem: Problem, text: str, form: float = 0.1) -> float:
     What the right form is, the problem says: see `Problem.value`.
     """
     return float(is_right(problem, text)) + form * (said(problem, text) is not None)
+
+
+def score(rollout: Rollout, reward: Reward, step: int) -> Float[Tensor, " batch"]:
+    """The reward of every answer.
+
+    Raises FloatingPointError for one that is not finite, with step, prompt and value.
+    """
+    pairs = list(zip(rollout.problems, rollout.texts, strict=True))
+    values = [reward(problem, text) for problem, text in pairs]
+    for (problem, text), value in zip(pairs, values, strict=True):
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"step {step}: the reward of {text!r} to {problem.prompt!r} is {value}"
+            )
+    return torch.tensor(values)
+
+
+def group_advantages(
+    rewards: Float[Tensor, "prompts group"], scale: bool = True
+) -> Float[Tensor, "prompts group"]:
+    r"""How much better than the rest of its group each answer is.
+
+    $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the answers to one prompt,
+    without the division if not `scale`. The deviation is that of the group itself
+    (divided by G); TRL divides by G - 1 and adds 1e-4. A group whose rewards are all
+    equal teaches nothing: exactly 0, in whatever way the mean is rounded.
+
+    Raises ValueError for groups of one answer and for rewards that are not finite.
+    Source: DeepSeekMath, section 4.1.2; DeepSeek-R1, equation 3.
+    """
+    if rewards.shape[-1] < 2:
+        raise ValueError("a group has 1 answer; sample at least 2 for each prompt")
+    if not torch.isfinite(rewards).all():
+        bad = rewards[~torch.isfinite(rewards)][0].item()
+        raise ValueError(f"a reward is {bad}; rewards must be finite numbers")
+    equal = (rewards == rewards[..., :1]).all(-1, keepdim=True)
+    above = (rewards - rewards.mean(-1, keepdim=True)).masked_fill(equal, 0.0)
+    if not scale:
+        return above
+    std = rewards.std(-1, correction=0, keepdim=True)
+    return above / std.masked_fill(equal, 1.0)

@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from r1.model.sampling import left_pad
+from r1.model.sampling import ask, left_pad
 from r1.model.transformer import Model
 from r1.text.problems import Problem
 from r1.text.tokenizer import PAD_ID, encode
-from r1.train.asking import ask
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Countdown",
             "DEEPEST",
             "LARGEST",
+            "MOST_CHARACTERS",
             "TEMPLATES",
             "Template",
             "WordProblem",

@@ -1,6 +1,7 @@
 """Checkpoints: weights, optimizer and notes in one safetensors file."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from safetensors.torch import save_file
 from r1.model.config import ModelConfig
 from r1.model.files import write_atomically
 from r1.model.transformer import Model
-from r1.train.optimizer import new_optimizer
+from r1.train.distributed import gather, rank
+from r1.train.optimizer import State, load_state, save_state
 
 
 def save_checkpoint(
@@ -22,14 +24,18 @@ def save_checkpoint(
 ) -> None:
     """Write weights, the optimizer's state if given, and notes to one safetensors file.
 
-    The configuration goes along. The file is complete or it is not there.
+    The configuration goes along. The file is complete or it is not there. Where several
+    processes share the model, all must call this; rank 0 writes the whole.
     """
-    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+    weights = gather(model).state_dict()
+    tensors = {f"model.{k}": v.contiguous() for k, v in weights.items()}
     if model.config.tie_word_embeddings:
         tensors.pop("model.head.weight")
     if optimizer is not None:
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+        for weight, state in save_state(model, optimizer).items():
+            tensors |= {f"optimizer.{weight}.{k}": v for k, v in state.items()}
+    if rank():
+        return
     metadata = {
         "config": json.dumps(asdict(model.config)),
         "notes": json.dumps(notes),
@@ -38,9 +44,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path | str, optimizer_too: bool = False
+    path: Path | str,
+    optimizer_for: Callable[[Model], torch.optim.Optimizer] | None = None,
 ) -> tuple[Model, torch.optim.Optimizer | None, dict]:
     """Rebuild the model, its optimizer if asked for, and the notes from a checkpoint.
+
+    `optimizer_for` makes a new optimizer for the model, which then remembers what the
+    saved one did; it may share the model among processes first.
 
     Raises FileNotFoundError, and ValueError for a file that is no checkpoint.
     """
@@ -63,13 +73,12 @@ def load_checkpoint(
     if model.config.tie_word_embeddings:
         weights["head.weight"] = weights["embed.weight"]
     model.load_state_dict(weights)
-    optimizer = new_optimizer(model) if optimizer_too else None
-    if optimizer is not None:
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state.setdefault(int(index), {})[name] = value
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    optimizer = optimizer_for(model) if optimizer_for else None
+    state: State = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            weight, quantity = key.removeprefix("optimizer.").rsplit(".", 1)
+            state.setdefault(weight, {})[quantity] = value
+    if optimizer is not None and state:
+        load_state(model, optimizer, state)
     return model, optimizer, json.loads(metadata.get("notes", "{}"))

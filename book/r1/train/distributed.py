@@ -1,22 +1,23 @@
 """Training on several processes: each takes a part of every batch.
 
-With data parallelism every process has the whole model; with expert parallelism it
-has its share of the experts, and tokens travel to them (r1.model.parallel). Outside of
-torchrun all functions here do what a single process needs, which is mostly nothing.
+A process computes its part of the loss, and the gradients of all processes are added
+up. Outside of torchrun all functions here do what a single process needs, which is
+mostly nothing. What torch takes long to import is imported where it is used.
 """
 
 import os
+from functools import cache
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from r1.model.block import Block
+from r1.model.cache import KVCache
 from r1.model.moe import MoE
-from r1.model.parallel import ParallelMoE
 from r1.model.transformer import Model
-from r1.train.optimizer import new_optimizer
 
 
 def start() -> int:
@@ -26,20 +27,37 @@ def start() -> int:
     """
     if "RANK" not in os.environ:
         return 0
-    local = int(os.environ["LOCAL_RANK"])
     if torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"]):
-        torch.set_default_device(f"cuda:{local}")
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.set_default_device("cuda")
         dist.init_process_group("nccl")
     else:
         dist.init_process_group("gloo")
-    return dist.get_rank()
+    return rank()
 
 
 def stop() -> None:
     """Leave the other processes; what follows is computed on the CPU."""
     if dist.is_initialized():
         dist.destroy_process_group()
+        mesh.cache_clear()
         torch.set_default_device("cpu")
+
+
+def rank() -> int:
+    """The number of this process."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def processes() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@cache
+def mesh() -> DeviceMesh:
+    """All processes in one row."""
+    return init_device_mesh(torch.get_default_device().type, (processes(),))
 
 
 def own_rows(batch: Int[Tensor, "rows length"]) -> Int[Tensor, "own length"]:
@@ -49,131 +67,127 @@ def own_rows(batch: Int[Tensor, "rows length"]) -> Int[Tensor, "own length"]:
     """
     if not dist.is_initialized():
         return batch
-    world = dist.get_world_size()
+    world = processes()
     if len(batch) % world:
         raise ValueError(
             f"{len(batch)} rows cannot be shared by {world} processes; choose a "
             f"multiple of {world} for --rows"
         )
-    return batch.chunk(world)[dist.get_rank()]
+    return batch.chunk(world)[rank()]
 
 
-def average(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Mean over all processes."""
-    if dist.is_initialized():
-        values = values.clone()
-        dist.all_reduce(values)
-        values /= dist.get_world_size()
-    return values
+def add_up(part: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Sum over all processes.
 
-
-def shared_weights(model: Model) -> set[str]:
-    """Names of the weights of which this process holds only its share."""
-    return {
-        f"{name}.experts.{weight}"
-        for name, module in model.named_modules()
-        if isinstance(module, ParallelMoE)
-        for weight, _ in module.experts.named_parameters()
-    }
-
-
-def average_gradients(model: Model) -> None:
-    """Make gradients those of the mean loss over all processes.
-
-    Copied weights: the sum over processes, in one exchange, over their number. Experts
-    that are shared out have had the tokens of all processes already; they are divided
-    as well.
-    """
-    shared, world = shared_weights(model), dist.get_world_size()
-    named = [(n, p.grad) for n, p in model.named_parameters() if p.grad is not None]
-    copied = [grad for name, grad in named if name not in shared]
-    total = torch.cat([grad.flatten() for grad in copied])
-    dist.all_reduce(total)
-    parts = total.split([grad.numel() for grad in copied])
-    for grad, part in zip(copied, parts, strict=True):
-        grad.copy_(part.view_as(grad))
-    for _, grad in named:
-        grad /= world
-
-
-def clip_gradients(model: Model, longest: float) -> Float[Tensor, ""]:
-    """Shorten the gradient of the whole model to `longest`; returns its length before.
-
-    With several processes gradients are averaged first, and every weight counts once,
-    wherever it is held.
+    What follows is computed by every process alike, so the gradient of the sum is
+    that of this process's part.
     """
     if not dist.is_initialized():
-        return torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
-    average_gradients(model)
-    shared = shared_weights(model)
-    named = [(n, p.grad) for n, p in model.named_parameters() if p.grad is not None]
-    zero = torch.zeros(())
-    here = sum((g.square().sum() for n, g in named if n in shared), zero)
-    dist.all_reduce(here)
-    everywhere = sum((g.square().sum() for n, g in named if n not in shared), zero)
-    norm = (here + everywhere).sqrt()
-    for _, grad in named:
-        grad *= (longest / (norm + 1e-6)).clamp(max=1.0)
-    return norm
+        return part
+    from torch.distributed.tensor import DTensor, Partial
+
+    return DTensor.from_local(part, mesh(), [Partial()]).full_tensor()
 
 
-def share_experts(
-    model: Model, optimizer: torch.optim.Optimizer
-) -> torch.optim.Optimizer:
-    """Leave on this process its share of every layer's experts.
+def share(model: Model, experts: bool = False) -> Model:
+    """Let every process keep a part of each weight; make its optimizer afterwards.
 
-    Returns an optimizer for what is left, with its state.
+    Before `encode` torch gathers the weights, after the backward pass it adds up the
+    gradients, and leaves each process the sum for its part (FSDP2). All weights travel
+    in one exchange, which suits a small model; a large one is shared layer by layer.
+    With `experts` each process has whole experts, to which the tokens travel.
 
-    Raises ValueError without torchrun, and where experts cannot be shared equally.
+    Raises ValueError for experts without torchrun, or that cannot be shared equally.
     """
     if not dist.is_initialized():
-        raise ValueError("experts are shared by several processes; start torchrun")
+        if experts:
+            raise ValueError("experts are shared by several processes; start torchrun")
+        return model
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    from r1.model.parallel import ParallelMoE
+
+    stay: set[nn.Parameter] = set()
     for block in model.modules():
-        if isinstance(block, Block) and isinstance(block.ffn, MoE):
-            block.ffn = ParallelMoE(block.ffn)
-    shared, world, rank = shared_weights(model), dist.get_world_size(), dist.get_rank()
+        if experts and isinstance(block, Block) and isinstance(block.ffn, MoE):
+            block.ffn = ParallelMoE(block.ffn, mesh())
+            stay |= set(block.ffn.experts.parameters())
+    fully_shard(model, mesh=mesh(), reshard_after_forward=False, ignored_params=stay)
+    register_fsdp_forward_method(model, "encode")
+    model.set_gradient_divide_factor(1.0)  # a sum, and no mean;
+    model.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+    return model
 
-    def own(name: str, value: Tensor) -> Tensor:
-        return value.chunk(world)[rank].clone() if name in shared else value
 
-    return _with_state(model, optimizer, own)
+def gather(model: Model) -> Model:
+    """The whole model, as a single process would have it, on rank 0.
 
-
-def gather(
-    model: Model, optimizer: torch.optim.Optimizer
-) -> tuple[Model, torch.optim.Optimizer]:
-    """The whole model and its optimizer, as a single process would have them.
-
-    All processes must call it. Where nothing is shared out, they are what is given.
+    All processes must call it. Where nothing is shared out, it is what is given.
     """
-    shared = shared_weights(model)
-    if not shared:
-        return model, optimizer
+    if not dist.is_initialized():
+        return model
+    from torch.distributed.checkpoint import state_dict
 
-    def joined(name: str, value: Tensor) -> Tensor:
-        if name not in shared:
-            return value
-        parts = [torch.empty_like(value) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, value.contiguous())
-        return torch.cat(parts)
-
-    whole = Model(model.config)
-    weights = model.state_dict().items()
-    whole.load_state_dict({name: joined(name, value) for name, value in weights})
-    return whole, _with_state(whole, optimizer, joined)
+    options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights = state_dict.get_model_state_dict(model, options=options)
+    with torch.device("cpu"):
+        whole = Model(model.config)
+    whole.load_state_dict(weights, strict=rank() == 0)
+    return whole
 
 
-def _with_state(model, optimizer, change) -> torch.optim.Optimizer:
-    """A new optimizer for `model`, with changed tensors of the old one's state."""
-    names = [name for name, _ in model.named_parameters()]
-    state = {
-        index: {
-            key: change(names[index], value) if value.ndim else value
-            for key, value in values.items()
-        }
-        for index, values in optimizer.state_dict()["state"].items()
-    }
-    new = new_optimizer(model)
-    groups = new.state_dict()["param_groups"]
-    new.load_state_dict({"state": state, "param_groups": groups})
-    return new
+class _OwnRows:
+    """The part of a cache that belongs to the rows of this process.
+
+    `owner` is the rank that computes each row; the first pass fixes it.
+    """
+
+    def __init__(self, cache: KVCache, owner: Int[Tensor, " rows"] | None = None):
+        self.cache, self.owner = cache, owner
+
+    def __getitem__(self, rows: Int[Tensor, " some"]) -> "_OwnRows":
+        mine = self.owner == rank()
+        place = mine.cumsum(0) - 1  # of each row of ours among ours
+        return _OwnRows(self.cache[place[rows[mine[rows]]]], self.owner[rows])
+
+
+class RowsApart(Model):
+    """A model that every process runs on some rows, with the answers for all rows.
+
+    All processes call it with the same tokens, and go on with the same logits: they
+    draw the same tokens and have the same loss. The gradient of each is that of its own
+    rows, which `share` adds up. Rows keep their process while they are continued, so
+    when answers end early, some processes may have fewer rows left than others.
+    """
+
+    def __init__(self, model: Model):
+        nn.Module.__init__(self)
+        self.model, self.config = model, model.config
+
+    def new_caches(self, capacity: int) -> list[_OwnRows]:
+        """One empty cache a layer, for `capacity` tokens of each row that is ours."""
+        return [_OwnRows(cache) for cache in self.model.new_caches(capacity)]
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch seq"],
+        caches: list[_OwnRows] | None = None,
+        pads: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch seq vocab"]:
+        rows = len(tokens)
+        owner = caches[0].owner if caches else None
+        if owner is None:  # the first rows are those of rank 0, and so on
+            owner = torch.arange(rows) * processes() // rows
+        for part in caches or []:
+            part.owner = owner
+        own = (owner == rank()).nonzero()[:, 0]
+        own_caches = [part.cache for part in caches] if caches else None
+        own_pads = None if pads is None else pads[own]
+        logits = self.model.head(self.model.encode(tokens[own], own_caches, own_pads))
+        empty = logits.new_zeros(rows, *logits.shape[1:])
+        return add_up(empty.index_copy(0, own, logits))
+
+
+def apart(model: Model) -> Model:
+    """A model that divides rows among processes; without torchrun, what is given."""
+    return RowsApart(model) if dist.is_initialized() else model

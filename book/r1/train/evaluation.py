@@ -9,12 +9,12 @@ from torch import Tensor
 
 from r1.model.moe import count_load, max_violation, routers
 from r1.model.mtp import mtp_losses
+from r1.model.sampling import ask
 from r1.model.transformer import Model, cross_entropy
 from r1.text import corpus
 from r1.text.answers import is_right, said
 from r1.text.problems import Problem, count_mistakes, random_problem
 from r1.text.tokenizer import EOS_ID, IDS, encode
-from r1.train.asking import ask
 
 EVALUATED_TOKENS = 64  # tokens of an answer
 

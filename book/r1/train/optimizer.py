@@ -1,9 +1,12 @@
 """What moves the weights: the optimizer, its learning rate, one step along a loss."""
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
 
 from r1.model.transformer import Model
+
+State = dict[str, dict[str, Tensor]]  # of an optimizer: by weight, by quantity
 
 
 def new_optimizer(model: Model, lr: float = 0.0) -> torch.optim.AdamW:
@@ -26,9 +29,44 @@ def apply_gradient(
         )
     optimizer.zero_grad()
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    norm = clip_gradient(model)
     optimizer.step()
-    return norm.item()
+    return norm
+
+
+def clip_gradient(model: nn.Module, longest: float = 1.0) -> float:
+    """Shorten the gradient of the whole model to `longest`; returns its length before.
+
+    A weight that several processes share counts once, with all its parts.
+    """
+    norm = nn.utils.clip_grad_norm_(model.parameters(), longest)
+    return (norm.full_tensor() if dist.is_initialized() else norm).item()
+
+
+def save_state(model: Model, optimizer: torch.optim.Optimizer) -> State:
+    """What an optimizer remembers of each weight, by the weight's name.
+
+    Where several processes share the weights, all must call it; rank 0 has the result.
+    """
+    from torch.distributed.checkpoint import state_dict
+
+    options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
+    whole = state_dict.get_optimizer_state_dict(model, optimizer, options=options)
+    return whole.get("state", {})
+
+
+def load_state(model: Model, optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Let an optimizer remember what another one did; its own settings stay.
+
+    Where several processes share the weights, each takes its part.
+    """
+    from torch.distributed.checkpoint import state_dict
+
+    whole = state_dict.StateDictOptions(full_state_dict=True)
+    now = state_dict.get_optimizer_state_dict(model, optimizer)
+    state_dict.set_optimizer_state_dict(
+        model, optimizer, now | {"state": state}, options=whole
+    )
 
 
 def rl_optimizer(model: Model, lr: float) -> torch.optim.AdamW:

@@ -21,8 +21,8 @@ from r1.model.mtp import mtp_losses
 from r1.model.transformer import Model, cross_entropy
 from r1.text.problems import document
 from r1.text.tokenizer import encode
-from r1.train.distributed import average, clip_gradients, own_rows
-from r1.train.optimizer import learning_rate, new_optimizer
+from r1.train.distributed import add_up, own_rows, processes
+from r1.train.optimizer import clip_gradient, learning_rate, new_optimizer
 
 
 def packed_batch(
@@ -118,19 +118,20 @@ def train_step(
     further = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)
     mtp_loss = sum(further) / max(1, len(further))
     price = balance_loss(model, balance.loss)
-    parts = (loss, torch.as_tensor(mtp_loss), price)
-    mean_loss, mean_mtp, mean_price = average(torch.stack(parts).detach()).tolist()
+    parts = torch.stack((loss, torch.as_tensor(mtp_loss), price)).detach()
+    mean_loss, mean_mtp, mean_price = add_up(parts / processes()).tolist()
     if not math.isfinite(mean_loss):
         raise FloatingPointError(
             f"the loss is {mean_loss}; lower the learning rate (now {lr:.2g})"
         )
     optimizer.zero_grad()
-    (loss + mtp_weight * mtp_loss + balance.alpha * price).backward()
-    norm = clip_gradients(model, 1.0)
+    whole = loss + mtp_weight * mtp_loss + balance.alpha * price
+    (whole / processes()).backward()  # gradients are added up over processes
+    norm = clip_gradient(model)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
-    metrics = {"loss": mean_loss, "grad_norm": norm.item()}
+    metrics = {"loss": mean_loss, "grad_norm": norm}
     if further:
         metrics["mtp_loss"] = mean_mtp
     if gates := routers(model):

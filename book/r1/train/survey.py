@@ -3,11 +3,11 @@
 import random
 from collections.abc import Sequence
 
+from r1.model.sampling import ask
 from r1.model.transformer import Model
 from r1.text.answers import is_right, read, script_share
 from r1.text.readable import Reading, Task, judge, random_question, random_task
 from r1.text.tokenizer import encode
-from r1.train.asking import ask
 
 SURVEYED_TOKENS = 72  # tokens; a worked solution of eight terms has 52
 

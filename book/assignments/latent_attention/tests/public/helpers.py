@@ -2,7 +2,7 @@
 
 import torch
 
-from coursekit.student import StudentError
+from coursekit.testing import StudentError
 
 V3 = {
     "n_layers": 61,

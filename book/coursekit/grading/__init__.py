@@ -1,0 +1,11 @@
+"""A class and its results: reading what was handed in, judging it, points by hand.
+
+From the folder with what was handed in to points:
+
+    tables       CSV files, read with their faults named
+    submissions  who has handed in what, and what is in it
+    results      what grading one submission gives
+    mark         one submission
+    grade        a whole class, taken up again where it was left
+    manual       points that people give
+"""

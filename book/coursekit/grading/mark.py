@@ -1,0 +1,113 @@
+"""One submission: read, judged in a sandbox, and made a result."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+from coursekit.authoring.assignment import Assignment
+from coursekit.grading.results import Result
+from coursekit.grading.submissions import (
+    Submission,
+    handed_in,
+    notebook_of,
+    read_notebook,
+)
+from coursekit.testing.judge import judge_cells
+from coursekit.walls.files import Unreadable, read_bytes
+from coursekit.walls.frames import Broken
+from coursekit.walls.sandbox import UNSAFE, WALLS, NoSandbox, Sandbox, opened
+
+# What keeps a cell from defining anything and is seldom meant.
+BROKEN = ("SyntaxError", "IndentationError", "TabError", "NameError")
+BROKEN += ("UnboundLocalError", "ImportError", "ModuleNotFoundError")
+
+
+def key(assignment: Assignment, submission: Submission, secret: str) -> str:
+    """A number that changes with whatever a grade depends on."""
+    digest = hashlib.sha256(f"{assignment.fingerprint()}\0{secret}".encode())
+    for name, path in sorted(submission.files.items()):
+        try:
+            data = read_bytes(path, 2**28)
+        except Unreadable as error:
+            data = str(error).encode()
+        digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "replace") + data)
+    return digest.hexdigest()
+
+
+def unread(
+    assignment: Assignment,
+    submission: Submission,
+    why: str,
+    status: str = "unreadable",
+    unsafe: bool = False,
+) -> Result:
+    """The result of a submission that cannot be graded: no points, and not zero."""
+    return Result(
+        student=submission.student,
+        assignment=assignment.name,
+        status=submission.status or status,
+        reason=why,
+        isolation=UNSAFE if unsafe else WALLS,
+        questions=dict.fromkeys(assignment.questions),
+    )
+
+
+def broken(wrong: Mapping[int, str], answers: Mapping[int, str]) -> list[str]:
+    """Remarks on cells that answer a question and raised what is seldom meant."""
+    return [
+        f"{answers[number]}: code cell {number}: {' '.join(text.split())[:200]}"
+        for number, text in wrong.items()
+        if number in answers and text.partition(":")[0] in BROKEN
+    ]
+
+
+def mark(
+    assignment: Assignment,
+    submission: Submission,
+    secret: str = "",
+    unsafe: bool = False,
+    used: Sandbox | None = None,
+) -> Result:
+    """Grade one submission.
+
+    It gets a sandbox of its own, unless `used` is one in which others were judged
+    before: that saves time where all of them are ours.
+
+    Raises NoSandbox where there can be none.
+    """
+    began = time.monotonic()
+    try:
+        path, note = notebook_of(submission, assignment)
+        notebook = read_notebook(path, assignment)
+    except Unreadable as error:
+        return unread(assignment, submission, str(error), unsafe=unsafe)
+    files, missed = handed_in(submission, assignment)
+    shown = {p.name: p for p in assignment.paths("files")} | files
+    given = (assignment.tests, notebook.cells, files, secret)
+    for again in (True, False):
+        try:
+            fresh = opened(assignment.limits, shown, unsafe)
+            with nullcontext(used) if used else fresh as box:
+                marker, verdicts = judge_cells(box, *given)
+            break
+        except (Broken, NoSandbox) as error:
+            if not again:
+                return unread(assignment, submission, str(error), "error", unsafe)
+    points = dict.fromkeys(assignment.questions, 0.0)
+    for verdict in verdicts:
+        points[verdict.question] += verdict.points
+    notes = [*([note] if note else []), *missed, *notebook.notes, *marker.notes]
+    notes += broken(marker.wrong, notebook.answers)
+    return Result(
+        student=submission.student,
+        assignment=assignment.name,
+        status="look" if notes else "ok",
+        reason="; ".join(notes),
+        isolation=UNSAFE if unsafe else WALLS,
+        questions={q: round(p, 6) for q, p in points.items()},
+        written=notebook.written,
+        verdicts=verdicts,
+        cells={str(n): text for n, text in marker.wrong.items()},
+        seconds=round(time.monotonic() - began, 2),
+    )

@@ -1,0 +1,140 @@
+"""Assertions that tell a student what is wrong, and what a test says of itself."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+TOLERANCE = {torch.float64: (1e-7, 1e-9), torch.bfloat16: (2e-2, 1e-2)}
+DEFAULT_TOLERANCE = (1e-4, 1e-5)
+MEASURED: dict[str, float] = {}  # by the test that runs; the suite empties it
+
+
+def points(number: float, seconds: float | None = None) -> Callable:
+    """Mark a test with its points and, if calls may take long, seconds for each.
+
+    Raises ValueError for points that are not above zero.
+    """
+    if not number > 0:
+        raise ValueError(f"a test has more than {number} points")
+
+    def mark(test: Callable) -> Callable:
+        test.points, test.seconds = number, seconds
+        return test
+
+    return mark
+
+
+def measured(name: str, value: float) -> None:
+    """Let a number go to the grades with the verdict, passed or not: an accuracy, say.
+
+    Raises ValueError for one that is not finite, which JSON cannot hold.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}")
+    MEASURED[name] = float(value)
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)
+
+
+def close(
+    actual: Any,
+    expected: Any,
+    what: str,
+    rtol: float | None = None,
+    atol: float | None = None,
+) -> None:
+    """Fail with a message unless a value has the type, shape and numbers expected.
+
+    Tensors are compared by kind of number, shape, finiteness and value, lists and
+    tuples by each element, anything else for equality. `what` names it in messages.
+    """
+    if isinstance(expected, torch.Tensor):
+        _close_tensors(actual, expected, what, rtol, atol)
+    elif isinstance(expected, list | tuple):
+        kind = type(expected).__name__
+        _require(
+            isinstance(actual, list | tuple) and len(actual) == len(expected),
+            f"{what}: expected a {kind} of {len(expected)}, got {_name(actual)}",
+        )
+        for index, (a, e) in enumerate(zip(actual, expected, strict=True)):
+            close(a, e, f"{what}[{index}]", rtol, atol)
+    elif isinstance(expected, float) or type(expected) is int:
+        _close_numbers(actual, expected, what, rtol, atol)
+    else:
+        same = type(actual) is type(expected) and actual == expected
+        _require(same, f"{what}: expected {expected!r}, got {_shown(actual)}")
+
+
+def _close_tensors(actual, expected, what, rtol, atol) -> None:
+    shape = list(expected.shape)
+    _require(
+        isinstance(actual, torch.Tensor),
+        f"{what}: expected a tensor of shape {shape}, got {_name(actual)}",
+    )
+    _require(
+        list(actual.shape) == shape,
+        f"{what}: expected shape {shape}, got {list(actual.shape)}",
+    )
+    wanted, found = _kind(expected), _kind(actual)
+    _require(wanted == found, f"{what}: expected {wanted} values, got {actual.dtype}")
+    if wanted != "floating":
+        wrong = actual != expected
+        _require_none(wrong, actual, expected, what)
+        return
+    a, e = actual.double(), expected.double()
+    broken = ~a.isfinite() & e.isfinite()
+    _require(not broken.any(), f"{what}: {int(broken.sum())} values are not finite")
+    default = TOLERANCE.get(actual.dtype, DEFAULT_TOLERANCE)
+    rtol = default[0] if rtol is None else rtol
+    atol = default[1] if atol is None else atol
+    wrong = ~torch.isclose(a, e, rtol, atol, equal_nan=True)
+    _require_none(wrong, a, e, what)
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        return "complex" if tensor.is_complex() else "true or false"
+    return "floating" if tensor.is_floating_point() else "whole"
+
+
+def _require_none(wrong, actual, expected, what: str) -> None:
+    """Fail with the first wrong number beside the right one, if any are wrong."""
+    if not wrong.any():
+        return
+    index = tuple(wrong.nonzero()[0].tolist())
+    at = f" at {list(index)}" if index else ""
+    a, e = actual[index].item(), expected[index].item()
+    share = f"; {int(wrong.sum())} of {wrong.numel()} differ" if index else ""
+    raise AssertionError(f"{what}: got {a:.6g}{at} where {e:.6g} is right{share}")
+
+
+def _close_numbers(actual, expected, what, rtol, atol) -> None:
+    if isinstance(actual, torch.Tensor) and actual.numel() == 1:
+        actual = actual.item()
+    number = isinstance(actual, int | float) and not isinstance(actual, bool)
+    _require(number, f"{what}: expected a number, got {_name(actual)}")
+    _require(math.isfinite(actual), f"{what}: {actual} is not finite")
+    if isinstance(expected, int) and rtol is None and atol is None:
+        same = actual == expected
+    else:
+        rtol = DEFAULT_TOLERANCE[0] if rtol is None else rtol
+        atol = DEFAULT_TOLERANCE[1] if atol is None else atol
+        same = abs(actual - expected) <= atol + rtol * abs(expected)
+    _require(same, f"{what}: got {actual:.6g} where {expected:.6g} is right")
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {list(value.shape)}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80] if isinstance(value, str | int | float) else _name(value)

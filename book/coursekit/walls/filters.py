@@ -1,0 +1,79 @@
+"""System calls that a submission may not make, as rules for the kernel's filter."""
+
+import platform
+from struct import pack
+
+from r1.text.confine import (
+    ALLOW,
+    ANY_BIT,
+    ARCHITECTURE,
+    ARGUMENT,
+    EQUAL,
+    KILL,
+    LOAD,
+    MACHINES,
+    NUMBER,
+    REFUSE,
+    RETURN,
+    install_filter,
+)
+
+Rule = tuple[int, int, int, int]  # see `r1.text.confine.filter_rules`
+
+# By their numbers on x86-64 and AArch64: memory outside of any process, a way into
+# other processes, and parts of the kernel that no coursework needs.
+REFUSED = {
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194),
+    "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "bpf": (321, 280),
+    "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425), "splice": (275, 76), "vmsplice": (278, 75),
+}  # fmt: skip
+CLONE, CLONE3 = (56, 220), 435
+FORKS = (57, 58)  # fork and vfork, which AArch64 does not have
+CLONE_THREAD = 0x10000
+NOT_THERE = 0x00050000 | 38  # ENOSYS, upon which the C library takes `clone`
+
+
+def _for_machine(machine: str) -> tuple[int, list[Rule]]:
+    column, architecture = MACHINES[machine]
+    rules = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture)]
+    return column, [*rules, (RETURN, 0, 0, KILL), (LOAD, 0, 0, NUMBER)]
+
+
+def kernel_rules(machine: str) -> list[Rule]:
+    """Refuse what is REFUSED, with EPERM, and let the rest pass.
+
+    Raises KeyError for a machine that is not in `r1.text.confine.MACHINES`.
+    """
+    column, rules = _for_machine(machine)
+    for numbers in REFUSED.values():
+        rules += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, REFUSE)]
+    return [*rules, (RETURN, 0, 0, ALLOW)]
+
+
+def no_process_rules(machine: str) -> list[Rule]:
+    """Refuse to start processes, with EPERM; threads may be started.
+
+    Raises KeyError for a machine that is not in `r1.text.confine.MACHINES`.
+    """
+    column, rules = _for_machine(machine)
+    for number in FORKS if column == 0 else ():
+        rules += [(EQUAL, 0, 1, number), (RETURN, 0, 0, REFUSE)]
+    rules += [(EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, NOT_THERE)]
+    rules += [(EQUAL, 1, 0, CLONE[column]), (RETURN, 0, 0, ALLOW)]
+    rules += [(LOAD, 0, 0, ARGUMENT), (ANY_BIT, 1, 0, CLONE_THREAD)]
+    return [*rules, (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+
+
+def packed(rules: list[Rule]) -> bytes:
+    """Rules as bubblewrap reads them."""
+    return b"".join(pack("HBBI", *rule) for rule in rules)
+
+
+def forbid_processes() -> None:
+    """Let this thread, and those it starts, start no process any more."""
+    install_filter(no_process_rules(platform.machine()))

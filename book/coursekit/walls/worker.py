@@ -1,0 +1,223 @@
+"""Runs inside the sandbox: a keeper, a session forked from it, a fork for each test.
+
+The keeper is the first process of the sandbox. It has imported torch, runs no code of
+the student's, and cannot be killed, stopped or read from inside. The session runs the
+notebook's cells, in threads that may start no process. Each test gets a fork of the
+session, so that no test sees what another has done; it may start no process either.
+The keeper passes messages on, watches time, memory and processes, and ends what goes
+too far.
+
+    grader --stdin--> keeper --control--> session --fork--> test --pair--> keeper
+
+Messages from the grader are a JSON head and, after a zero byte, the bytes of a request.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+
+import torch
+
+from coursekit.walls.codec import decode, encode
+from coursekit.walls.frames import IDLE, Broken, Reader, send
+from coursekit.walls.processes import (
+    SET_DEATH_SIGNAL,
+    SET_DUMPABLE,
+    SET_SUBREAPER,
+    kill,
+    limit_memory,
+    memory,
+    prctl,
+    reap,
+    running,
+    worked,
+)
+from coursekit.walls.session import session, silence
+
+PATIENCE = 10.0  # seconds for the other side to take a message, or to be ready again
+TICK = 0.02  # seconds between two looks at memory and processes
+
+
+class Keeper:
+    """Forks sessions, passes messages on and keeps the limits.
+
+    `limits` holds "memory" in bytes and "processes".
+    """
+
+    def __init__(self, channel: socket.socket, limits: dict):
+        self.channel, self.limits = channel, limits
+        self.control: socket.socket | None = None
+        self.test: socket.socket | None = None
+        self.session = 0
+
+    def serve(self) -> None:
+        """Answer the grader until it closes the channel."""
+        reader = Reader(self.channel)
+        send(self.channel, b"{}\0ready")
+        while True:
+            try:
+                head, _, body = reader.message().partition(b"\0")
+            except Broken:
+                self.end_all()
+                return
+            order = json.loads(head)
+            status, reply = getattr(self, "do_" + order.pop("do"))(body, **order)
+            head = json.dumps({"status": status, "alive": self.session != 0})
+            send(self.channel, head.encode() + b"\0" + reply)
+
+    def do_start(self, body: bytes) -> tuple[str, bytes]:
+        """End everything and fork a session without any cell."""
+        self.end_all()
+        ours, theirs = socket.socketpair()
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            self.channel.close()
+            prctl(SET_DUMPABLE, 1)  # so that the keeper may see its memory
+            prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+            silence()
+            limit_memory(self.limits["memory"])
+            try:
+                session(theirs)
+            finally:
+                os._exit(1)
+        theirs.close()
+        ours.settimeout(PATIENCE)
+        self.control, self.session = ours, child
+        return "ok", b""
+
+    def do_cell(self, body: bytes, number: int, seconds: float) -> tuple[str, bytes]:
+        """Run a cell in the session; the reply is what went wrong, as JSON."""
+        try:
+            order = {"source": body.decode(), "number": number}
+            send(self.control, json.dumps(order).encode())
+        except (Broken, AttributeError):
+            self.end_all()
+            return "died", b""
+        status, reply = self.wait(self.control, seconds)
+        if status != "ok":
+            self.end_all()
+        return status, reply
+
+    def do_test(self, body: bytes, seed: int) -> tuple[str, bytes]:
+        """Fork the session for a test."""
+        self.test, theirs = socket.socketpair()
+        self.test.settimeout(PATIENCE)
+        try:
+            with theirs:
+                send(self.control, json.dumps({"seed": seed}).encode())
+                socket.send_fds(self.control, [b"t"], [theirs.fileno()])
+        except (Broken, OSError, AttributeError):
+            self.end_all()
+            return "died", b""
+        return "ok", b""
+
+    def do_ask(self, body: bytes, seconds: float) -> tuple[str, bytes]:
+        """Pass a request on to the test's fork, which is ended if it goes too far."""
+        try:
+            send(self.test, body)
+        except (Broken, AttributeError):
+            self.do_end()
+            return "died", b""
+        status, reply = self.wait(self.test, seconds)
+        if status != "ok":
+            self.do_end()
+        return status, reply
+
+    def do_end(self, body: bytes = b"") -> tuple[str, bytes]:
+        """End the test's fork and whatever it has started; the session stays.
+
+        If the session does not say that it is ready again, it is ended too.
+        """
+        if self.test is None:
+            return "ok", b""
+        self.test.close()
+        self.test = None
+        kill(self.session, signal.SIGCONT)  # somebody may have stopped it
+        others = first = self.others()
+        deadline = time.monotonic() + PATIENCE
+        while others and time.monotonic() < deadline:
+            for pid in others:
+                kill(pid)
+            time.sleep(0.002)
+            reap()
+            others = self.others()
+        if others or self.wait(self.control, PATIENCE)[0] != "ok":
+            self.end_all()
+        return ("left" if len(first) > 1 else "ok"), b""
+
+    def others(self) -> list[int]:
+        """The processes below the keeper, without the session."""
+        return [pid for pid in running() if pid != self.session]
+
+    def wait(self, sock: socket.socket, seconds: float) -> tuple[str, bytes]:
+        """The next message, or why there is none: time, memory, processes, died.
+
+        Time is up after these seconds if at least half of them were work; on a busy
+        machine, and for who only waits, after IDLE times as many.
+        """
+        now = time.monotonic()
+        began, look, reader = now, now + TICK, Reader(sock)
+        before = worked(running())
+        while True:
+            ready = select.select([sock], [], [], TICK)[0]
+            try:
+                if ready and (message := reader.advance()) is not None:
+                    return "ok", message
+            except Broken:
+                return "died", b""
+            if (now := time.monotonic()) < look:
+                continue
+            look = now + TICK
+            reap()
+            pids = running()
+            if now - began > seconds and (
+                now - began > IDLE * seconds or worked(pids) - before > seconds / 2
+            ):
+                return "time", b""
+            if len(pids) > self.limits["processes"]:
+                self.end_all()
+                return "processes", b""
+            if memory(pids, self.limits["memory"]) > self.limits["memory"]:
+                return "memory", b""
+
+    def end_all(self) -> None:
+        """Kill everything below the keeper, the session too."""
+        while pids := running():
+            if os.getpid() == 1:
+                kill(-1)  # all at once, so that nothing forks away
+            else:
+                for pid in pids:
+                    kill(pid)
+            reap()
+            time.sleep(0.002)
+        for sock in (self.control, self.test):
+            if sock:
+                sock.close()
+        self.control, self.test, self.session = None, None, 0
+
+
+def main() -> None:
+    """Keep the limits given as JSON, for a grader at the socket on standard input."""
+    limits = json.loads(sys.argv[1])
+    channel = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process then ignores it
+    prctl(SET_SUBREAPER, 1)
+    prctl(SET_DUMPABLE, 0)  # nobody inside may read or write the keeper's memory
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file"], limits["file"]))
+    torch.set_num_threads(1)
+    decode(encode(torch.zeros(1)))  # what is used by all is loaded before the forks
+    Keeper(channel, limits).serve()
+    os._exit(0)  # taking torch down properly would take half a second
+
+
+if __name__ == "__main__":
+    main()

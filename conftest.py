@@ -1,0 +1,97 @@
+"""How the tests share the machine: what runs alone, what runs beside, in which order.
+
+Two processes (`-n 2`) take the files one by one. A test that measures time, or that
+starts processes of its own, waits until it has the machine for itself, and nothing else
+begins meanwhile. Notebooks run in the same kernels as execute.py has.
+"""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from execute import kernel_environment
+from filelock import FileLock, ReadWriteLock
+
+ROOT = Path(__file__).parent
+# Files whose tests have the machine for themselves.
+ALONE = {
+    "02_small_world",
+    "03_mixture_of_experts",
+    "04_load_balance",
+    "05_latent_attention",
+    "06_multi_token_prediction",
+    "07_model",
+    "09_pipelines",
+    "11_policy_gradients",
+    "12_rules_as_rewards",
+    "test_distributed",
+    "test_distributed_grpo",
+    "test_hostile",
+    "test_parallel",
+    "test_programs",
+    "test_rehearsal",
+    "test_timing",
+    "test_wires",
+}
+APART = {"test_browser"}  # each of its tests is a piece of work of its own
+
+
+def pytest_configure(config):
+    profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    config.add_cleanup(profile.cleanup)
+    os.environ |= kernel_environment(profile.name)
+    # A thread that waits sleeps: the threads of others may need its core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(items):
+    """The tests of a file in one process; chapters last where there is only one."""
+    for item in items:
+        if item.path.stem not in APART:
+            name = item.path.relative_to(ROOT).as_posix()
+            item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: item.path.suffix == ".ipynb")
+
+
+def pytest_collection_finish(session):
+    if any(item.path.suffix == ".ipynb" for item in session.items):
+        # The first import on a machine may take long and say so on stderr, which
+        # in a notebook is an error.
+        import matplotlib.font_manager  # noqa: F401
+
+
+@contextmanager
+def the_machine(folder, alone):
+    """Hold the machine alone or together with others.
+
+    Who wants it alone stands in the door, so that nobody else comes in meanwhile.
+    """
+    door, room = FileLock(folder / "door"), ReadWriteLock(folder / "room")
+    with door:
+        held = room.write_lock() if alone else room.read_lock()
+        held.__enter__()
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    folder = getattr(item.config, "workerinput", {}).get("machine")
+    if folder is None:
+        return (yield)
+    with the_machine(Path(folder), item.path.stem in ALONE):
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Tell each process where the locks of this run lie."""
+    if not hasattr(node.config, "machine"):
+        folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        node.config.add_cleanup(folder.cleanup)
+        node.config.machine = folder.name
+    node.workerinput["machine"] = node.config.machine

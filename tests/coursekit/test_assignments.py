@@ -1,0 +1,87 @@
+"""Every assignment: up to date, proved, and run from top to bottom as a notebook."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coursekit.authoring.assignment import ASSIGNMENTS, load
+from coursekit.authoring.build import release, solved, zipped
+from coursekit.authoring.notebooks import MARKERS
+from coursekit.authoring.proof import proved
+from coursekit.authoring.prove import prove
+from coursekit.walls.files import write
+
+EXAMPLE = Path(__file__).parent.parent / "assignments" / "example"
+FOLDERS = [EXAMPLE, *sorted(p.parent for p in ASSIGNMENTS.glob("*/mutants.toml"))]
+# Cores for one test, where pytest-xdist runs several at once.
+JOBS = max(1, (os.cpu_count() or 1) // int(os.getenv("PYTEST_XDIST_WORKER_COUNT", "1")))
+each = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def run_notebook(path: Path) -> subprocess.CompletedProcess:
+    call = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env"]
+    call += ["-p", "no:cacheprovider", "--nbval-cell-timeout", "300", path.name]
+    environment = {**os.environ, "COURSEKIT_STRICT": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        call, cwd=path.parent, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("folder", FOLDERS[1:], ids=lambda folder: folder.name)
+def test_the_site_has_the_zip_that_the_master_makes(folder, site):
+    """Where the handout links it; the zip is made with the site."""
+    page = site / f"book/assignments/{folder.name}/handout.html"
+    links = re.findall(r'href="([^"]+\.zip)"', page.read_text(encoding="utf-8"))
+    assert [Path(link).name for link in links] == [f"{folder.name}.zip"]
+    assert (page.parent / links[0]).read_bytes() == zipped(release(load(folder)))
+
+
+@each
+def test_it_grades_itself(folder, walls):
+    """With every mutant, unless a full proof of just this content is on record.
+
+    Even then every test has to fail once, for one of the mutants that list it.
+    """
+    assignment = load(folder)
+    quick = proved(assignment) and not os.environ.get("PROVE")
+    wrong = prove(assignment, jobs=JOBS, quick=quick)
+    assert not wrong, "\n".join(wrong)
+
+
+@each
+def test_the_solution_runs_from_top_to_bottom(folder, tmp_path):
+    run = run_notebook(solved(load(folder), tmp_path))
+    assert run.returncode == 0, run.stdout[-3000:]
+
+
+def test_the_starter_does_not_pass_for_a_solution(tmp_path):
+    """As it is given out, with nothing but what its zip holds."""
+    for name, data in release(load(EXAMPLE)).items():
+        write(tmp_path / name, data)
+    run = run_notebook(tmp_path / "example" / "example.ipynb")
+    assert run.returncode == 1
+    assert "not implemented yet" in run.stdout
+
+
+def test_every_folder_is_an_assignment():
+    strays = [
+        path.name
+        for path in ASSIGNMENTS.iterdir()
+        if path.is_dir() and path not in FOLDERS and path.name != "__pycache__"
+    ]
+    assert not strays, f"{strays} have no mutants.toml"
+
+
+def test_no_solution_is_in_the_site(site):
+    """A page can only link a zip, whose content is compared above."""
+    solutions = {f"{folder.name}.md" for folder in FOLDERS}
+    for path in site.rglob("*"):
+        assert "hidden" not in path.parts, path
+        if path.suffix in {".html", ".ipynb", ".md", ".txt", ".js"}:
+            text = path.read_text(encoding="utf-8")
+            assert not [mark for mark in MARKERS if mark in text], path
+            assert path.name not in solutions, path

@@ -1,0 +1,39 @@
+"""Tables come back from any spreadsheet, or with the remedy for what it has done."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from coursekit.authoring.assignment import load
+from coursekit.grading.manual import read_manual
+from coursekit.grading.tables import TableError, read_roster, read_table
+
+EXAMPLE = load(Path(__file__).parent.parent / "assignments" / "example")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_tables_of_any_spreadsheet_are_read(tmp_path, encoding, mark):
+    path = tmp_path / "table.csv"
+    cells = [["student", "question", "points", "answer"], ["Zoë", "q4", "1,5", "a;b,c"]]
+    with path.open("w", encoding=encoding, newline="") as file:
+        csv.writer(file, delimiter=mark).writerows(cells)
+    assert read_manual(path, EXAMPLE)["Zoë", "q4"].points == 1.5
+    assert read_roster(path) == ["Zoë"]
+
+
+def test_one_column_and_a_semicolon_in_a_name_are_no_semicolon_table(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('student\n"a;b"\n')
+    assert read_roster(path) == ["a;b"]
+    path.write_text("student,a;b,c\nada,1,2\n")
+    assert read_table(path)[0] == ["student", "a;b", "c"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_another_encoding_is_refused_with_its_remedy(tmp_path, encoding):
+    path = tmp_path / "manual.csv"
+    path.write_text("student,question,points\nZoë,q4,1\n", encoding=encoding)
+    with pytest.raises(TableError, match=r"manual.csv is not in UTF-8: .* CSV UTF-8"):
+        read_manual(path, EXAMPLE)

@@ -1,0 +1,248 @@
+"""What the walls keep in: network, files, processes, memory, time, the keeper."""
+
+import platform
+import socket
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from coursekit.testing.student import Student, StudentError, run
+from coursekit.walls import filters, sandbox
+from coursekit.walls.frames import Broken, Reader, send
+from coursekit.walls.sandbox import Ended, Limits, NoSandbox, opened
+
+LIMITS = Limits(memory=2**28, disk=2**22, file=2**21, cell=10, call=10)
+
+
+@pytest.fixture(scope="module")
+def box(walls):
+    with opened(LIMITS) as box:
+        yield box
+
+
+@pytest.fixture
+def ask(box):
+    """Runs lines in a fork of a fresh session and gives what they call `result`."""
+    box.start()
+    box.cell("import os, torch", 1)
+    box.begin(0)
+    yield lambda lines, seconds=10: run(
+        Student(lambda request: box.ask(request, seconds)), lines
+    )
+    box.end()
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        ("import socket; socket.create_connection(('127.0.0.1', 9), 1)", "refused"),
+        ("import socket; socket.create_connection(('192.0.2.1', 9), 1)", "unreachable"),
+        ("open('/usr/x', 'w')", "Read-only"),
+        ("open('/x', 'w')", "Read-only"),
+        ("open('/dev/shm/x', 'w')", "Read-only"),
+        ("open('/etc/passwd')", "No such file"),
+        (f"open({__file__!r})", "No such file"),
+        ("open('/proc/1/mem', 'rb+')", "Permission"),
+        ("os.fork()", "not permitted"),
+        ("import subprocess; subprocess.run(['true'])", "not permitted"),
+        ("os.memfd_create('x')", "not permitted"),
+        ("open('/proc/1/environ').read()", "Permission"),
+        ("open('/box/x', 'wb').write(bytes(2**22))", "too large"),
+        (
+            "for i in range(3): open(f'/tmp/{i}', 'wb').write(bytes(2**21 - 1))",
+            "No space",
+        ),
+        ("x = bytearray(2**29)", "MemoryError"),
+    ],
+)
+def test_what_is_outside_is_refused(ask, lines, error):
+    with pytest.raises(StudentError, match=error):
+        ask(lines)
+
+
+def test_nothing_is_known_of_the_grader(ask):
+    names = ask("result = sorted(os.environ)")
+    assert "HOME" in names
+    assert not {"COURSE_SECRET", "CI", "VIRTUAL_ENV"} & set(names)
+    walk = "for place, _, names in os.walk('/kit/coursekit') for name in names"
+    inside = ask(f"result = [os.path.join(place, name) {walk}]")
+    assert sorted(inside) == sorted(f"/kit/coursekit/{name}" for name in sandbox.INSIDE)
+
+
+def test_only_its_own_processes_are_there(ask):
+    assert len(ask("result = [p for p in os.listdir('/proc') if p.isdigit()]")) == 3
+
+
+def test_threads_may_be_started(ask):
+    lines = "import threading\nt = threading.Thread(target=print)\nt.start()\nt.join()"
+    assert ask(f"{lines}\nresult = 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        ("while True: pass", "time"),
+        ("os._exit(0)", "died"),
+        ("os.kill(os.getpid(), 9)", "died"),
+    ],
+)
+def test_a_call_that_does_not_answer_is_ended(box, ask, lines, kind):
+    with pytest.raises(Ended) as caught:
+        ask(lines, 1)
+    assert caught.value.kind == kind
+    assert box.alive
+
+
+def test_waiting_for_a_busy_machine_costs_nothing_for_a_while(ask):
+    assert ask("import time\ntime.sleep(1.5)\nresult = 1", 0.5) == 1
+    with pytest.raises(Ended) as caught:
+        ask("import time\ntime.sleep(10)", 0.5)
+    assert caught.value.kind == "time"
+
+
+def test_the_next_test_begins_from_the_cells_again(box, ask):
+    ask("torch.ones = None; os.fresh = False")
+    box.end()
+    box.begin(0)
+    student = Student(lambda request: box.ask(request, 10))
+    lines = "result = [callable(torch.ones), hasattr(os, 'fresh')]"
+    assert run(student, lines) == [True, False]
+
+
+def test_the_keeper_outlives_what_kills_everybody(box, ask):
+    ask("for s in (9, 19, 2, 15): os.kill(1, s)")
+    ask("os.kill(-1, 9)")
+    box.end()
+    assert not box.alive
+    with pytest.raises(Ended):
+        box.begin(0)
+    box.start()
+    assert box.cell("1 / 0", 1).startswith("ZeroDivisionError")
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"), [("while True: pass", "time"), ("import os; os._exit(1)", "died")]
+)
+def test_a_cell_that_does_not_come_back_ends_its_session(box, cell, kind):
+    box.limits = replace(LIMITS, cell=1)
+    box.start()
+    with pytest.raises(Ended) as caught:
+        box.cell(cell, 1)
+    assert caught.value.kind == kind
+    assert not box.alive
+    box.limits = LIMITS
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%matplotlib inline\n!ls\nx = 1",
+        "%%bash\nrm -rf /",
+        "from coursekit.checking import check\ncheck('q1', globals())",
+        "display(3)",
+        "import sys\nassert sys.modules[__name__].__dict__ is globals()",
+    ],
+)
+def test_cells_of_notebooks_run_as_they_are(box, cell):
+    box.start()
+    assert box.cell(cell, 1) == ""
+
+
+def test_memory_is_counted_by_shares_not_twice(box):
+    """Forks share the pages of torch; counted for each, they would be too much."""
+    box.start()
+    box.cell("import torch\nkept = torch.ones(40 * 2**20 // 4)", 1)
+    box.begin(0)
+    student = Student(lambda request: box.ask(request, 10))
+    lines = "import time\nx = torch.ones(40 * 2**20 // 4)\ntime.sleep(.2)"
+    assert run(student, f"{lines}\nresult = float(x.sum())") > 0
+    box.end()
+
+
+def test_who_hides_its_memory_pays_for_all_that_it_seems_to_hold(box):
+    """What a process that may not be dumped shares cannot be read, so all counts."""
+    box.start()
+    box.cell("import ctypes, torch\nkept = torch.ones(40 * 2**20 // 4)", 1)
+    box.begin(0)
+    student = Student(lambda request: box.ask(request, 10))
+    hides = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"
+    lines = "import time\nx = torch.ones(40 * 2**20 // 4)\ntime.sleep(1)"
+    with pytest.raises(Ended) as caught:
+        run(student, f"{hides}\n{lines}\nresult = float(x.sum())")
+    assert caught.value.kind == "memory"
+    box.end()
+
+
+def test_a_fork_that_takes_no_message_is_ended(box):
+    box.start()
+    later = "threading.Timer(0.1, lambda: os.kill(os.getpid(), 19)).start()"
+    box.cell(f"import os, threading\ndef f(x): {later}", 1)
+    box.begin(0)
+    student = Student(lambda request: box.ask(request, 2))
+    student.f(1)
+    time.sleep(0.5)
+    with pytest.raises(Ended):
+        student.f(torch.zeros(2**20))
+    assert box.alive
+    box.end()
+
+
+def test_a_word_that_a_cell_forges_ends_its_session(box):
+    box.start()
+    forged = "for i in range(3, 30):\n    try: os.write(i, b'\\x01\\0\\0\\0x')\n"
+    with pytest.raises(Ended):
+        box.cell(f"import os\n{forged}    except OSError: pass", 1)
+
+
+def test_nothing_is_left_when_the_sandbox_closes(walls):
+    with opened(LIMITS) as box:
+        box.start()
+        process = box.process
+    assert process.poll() is not None
+
+
+def test_without_bubblewrap_there_is_no_sandbox_and_the_remedy_is_said(monkeypatch):
+    sandbox.missing.cache_clear()
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    try:
+        with (
+            pytest.raises(NoSandbox, match="apt-get install bubblewrap"),
+            opened(LIMITS),
+        ):
+            pass
+    finally:
+        sandbox.missing.cache_clear()
+
+
+def test_filters_are_known_for_both_machines():
+    for machine in ("x86_64", "aarch64"):
+        for rules in (filters.kernel_rules(machine), filters.no_process_rules(machine)):
+            assert len(filters.packed(rules)) == 8 * len(rules)
+    assert platform.machine() in ("x86_64", "aarch64")
+    with pytest.raises(KeyError):
+        filters.kernel_rules("pdp11")
+
+
+def test_messages_are_whole_or_broken():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for data in (b"", b"x", bytes(10**5)):
+            send(ours, data)
+            assert Reader(theirs).message() == data
+        ours.sendall(b"\xff\xff\xff\xff")
+        with pytest.raises(Broken, match="4294967295 bytes"):
+            Reader(theirs).message()
+        ours.close()
+        with pytest.raises(Broken, match="closed"):
+            Reader(theirs).message()
+
+
+def test_a_large_tensor_goes_both_ways(box):
+    box.start()
+    box.cell("def same(x): return x", 1)
+    box.begin(0)
+    x = torch.rand(2**21)
+    assert torch.equal(Student(lambda request: box.ask(request, 20)).same(x), x)
+    box.end()
