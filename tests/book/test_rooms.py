@@ -117,3 +117,9 @@ def test_everything_public_has_a_docstring(path):
     public = [n for n in tree.body if isinstance(n, kinds) and n.name[0] != "_"]
     assert ast.get_docstring(tree), "the file says nothing about itself"
     assert not [node.name for node in public if not ast.get_docstring(node)]
+
+
+def test_every_room_has_its_folder_of_tests():
+    """As the README says."""
+    folders = {p.name for p in Path(__file__).parents[1].iterdir() if p.is_dir()}
+    assert {*ROOMS, "experiments", "coursekit", "book", "faults", "bench"} <= folders
