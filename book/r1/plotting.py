@@ -67,20 +67,3 @@ def heatmap(ax: Axes, values, rows, columns, fmt: str = "{:.2f}") -> None:
     for (row, column), value in np.ndenumerate(values):
         ink = "white" if value < middle else "black"
         ax.text(column, row, fmt.format(value), ha="center", va="center", color=ink)
-
-
-def token_strip(ax: Axes, tokens, values, vmax: float | None = None) -> None:
-    """Draw tokens in a row of boxes, the darker the larger the token's value."""
-    values = np.asarray(values, dtype=float)
-    top = vmax or max(float(values.max()), 1e-9)
-    for place, (token, value) in enumerate(zip(tokens, values, strict=True)):
-        share = min(value / top, 1.0)
-        box = plt.Rectangle(
-            (place, 0), 1, 1, facecolor="#D55E00", alpha=0.75 * share, lw=0
-        )
-        ax.add_patch(box)
-        size = 9 if len(token) < 3 else 6
-        ax.text(place + 0.5, 0.5, token, ha="center", va="center", fontsize=size)
-    ax.set_xlim(0, len(values))
-    ax.set_ylim(0, 1)
-    ax.axis("off")

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from r1.cost import wires
+from experiments import wires
 from r1.cost.wires import all_to_all_seconds, token_seconds
 from r1.model.config import ModelConfig
 from r1.model.parallel import launch
@@ -82,7 +82,7 @@ def test_overlapped_the_next_is_computed_while_the_one_before_travels(monkeypatc
 
 def test_two_processes_get_the_same_numbers_in_turn_and_overlapped():
     sizes = "--micros 3 --rows 8 --width 16 --times 1 --slower 3 --repeats 1"
-    reports = launch(2, *sizes.split(), module="r1.cost.wires")
+    reports = launch("experiments.wires", *sizes.split())
     assert [r["rank"] for r in reports] == [0, 1]
     for report in reports:
         assert report["same"]

@@ -7,7 +7,9 @@ from r1.model.parallel import launch
 
 @pytest.fixture(scope="module", params=[2, 1], ids=["unlimited", "one group a token"])
 def reports(request):
-    return launch(2, "--groups", "2", "--limit", str(request.param)), request.param
+    return launch(
+        "experiments.parallel", "--groups", "2", "--limit", str(request.param)
+    ), request.param
 
 
 def test_outputs_and_gradients_equal_those_of_one_process(reports):
@@ -46,4 +48,4 @@ def test_a_token_travels_once_to_each_process_that_it_needs(reports):
 
 def test_what_cannot_be_shared_is_refused_by_every_process():
     with pytest.raises(RuntimeError, match="15 experts cannot be shared by 2"):
-        launch(2, "--experts", "15", "--chosen", "3")
+        launch("experiments.parallel", "--experts", "15", "--chosen", "3")

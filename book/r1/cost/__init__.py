@@ -48,16 +48,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "simulate",
             "zb1p",
         ],
-        "wires": [
-            "all_to_all_seconds",
-            "compute",
-            "in_turn",
-            "main",
-            "measure",
-            "overlapped",
-            "slow_exchange",
-            "token_seconds",
-            "work",
-        ],
+        "wires": ["all_to_all_seconds", "token_seconds"],
     },
 )

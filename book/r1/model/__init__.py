@@ -104,15 +104,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "update_bias",
         ],
         "mtp": ["MTPModule", "mtp_losses"],
-        "parallel": [
-            "CAUSE",
-            "ParallelMoE",
-            "compare",
-            "exchange",
-            "launch",
-            "main",
-            "parallel_experts",
-        ],
+        "parallel": ["CAUSE", "ParallelMoE", "exchange", "launch", "parallel_experts"],
         "sampling": [
             "Amend",
             "Answer",

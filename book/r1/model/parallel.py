@@ -1,17 +1,14 @@
 """Experts on several processes: the tokens travel, the experts stay.
 
-`torchrun --standalone --nproc-per-node 2 -m r1.model.parallel` compares a layer spread
-over two processes with the same layer in one, and prints what each process held and
-sent.
+`python -m experiments.parallel` compares a layer that is spread over processes with the
+same layer in one.
 """
 
-import argparse
 import json
 import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,10 +16,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
-from r1.model.config import ModelConfig
 from r1.model.moe import Experts, MoE, grouped_experts
 
 CAUSE = re.compile(r"(\[rank\d+\]: )?\w+Error: ")
@@ -127,59 +123,8 @@ class ParallelMoE(nn.Module):
                 dist.all_reduce(parameter.grad)
 
 
-def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
-    """Run one layer whole and spread: what this process held and sent, what differs.
-
-    Every process has an equal part of the `tokens`; the loss is the sum of the squared
-    outputs of all of them. `difference` is the largest in any output or gradient, as
-    a share of that tensor's largest number.
-    """
-    torch.manual_seed(seed)
-    whole, spread = MoE(config).double(), MoE(config).double()
-    spread.load_state_dict(whole.state_dict())
-    spread = ParallelMoE(spread, init_device_mesh("cpu", (dist.get_world_size(),)))
-    rank, world = dist.get_rank(), dist.get_world_size()
-    x = torch.randn(tokens, config.dim, dtype=torch.float64, requires_grad=True)
-    part = x.detach().chunk(world)[rank].requires_grad_()
-
-    y, y_part = whole(x), spread(part)
-    y.pow(2).sum().backward()
-    y_part.pow(2).sum().backward()
-    spread.reduce_gradients()
-    pairs = [(y_part, y.chunk(world)[rank]), (part.grad, x.grad.chunk(world)[rank])]
-    ours = dict(spread.named_parameters())
-    for name, weight in whole.named_parameters():
-        grad = ours[name].grad
-        grad = grad.full_tensor() if isinstance(grad, DTensor) else grad
-        pairs.append((grad, weight.grad))
-
-    load = spread.gate.load.tolist()
-    total = spread.gate.update_bias(0.001)
-    same = torch.equal(total, whole.gate.load)
-    others = sum(n for r, n in enumerate(spread.sent) if r != rank)
-    return {
-        "rank": rank,
-        "experts": torch.arange(config.n_routed_experts).chunk(world)[rank].tolist(),
-        "parameters": sum(p.to_local().numel() for p in spread.experts.parameters()),
-        "tokens": len(part),
-        "load": load,
-        "load_of_all": total.tolist(),
-        "load_agrees": same,
-        "bias": spread.gate.bias.tolist(),
-        "sent": spread.sent,
-        "bytes": 2 * others * config.dim * 2,  # there and back, as BF16
-        "difference": max(
-            ((a - b).abs().max() / b.abs().max()).item() for a, b in pairs
-        ),
-        "gradients": len(pairs) - 1,
-    }
-
-
 def launch(
-    processes: int,
-    *arguments: str,
-    module: str = "r1.model.parallel",
-    timeout: int = 120,
+    module: str, *arguments: str, processes: int = 2, timeout: int = 120
 ) -> list[dict]:
     """Start `torchrun ... -m module` with arguments; a report for each process.
 
@@ -197,32 +142,3 @@ def launch(
         cause = causes[0] if causes else done.stderr[-2000:]
         raise RuntimeError(f"the processes failed: {cause}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Compare under torchrun; rank 0 prints the reports of all as one line of JSON."""
-    parser = argparse.ArgumentParser(prog="r1.model.parallel", description=main.__doc__)
-    parser.add_argument("--tokens", type=int, default=512)
-    parser.add_argument("--experts", type=int, default=16)
-    parser.add_argument("--chosen", type=int, default=4)
-    parser.add_argument("--groups", type=int, default=1)
-    parser.add_argument("--limit", type=int, default=1, help="groups a token may use")
-    args = parser.parse_args(argv)
-    config = replace(
-        ModelConfig.tiny(),
-        n_routed_experts=args.experts,
-        n_activated_experts=args.chosen,
-        n_expert_groups=args.groups,
-        n_limited_groups=args.limit,
-        initializer_range=0.2,
-    )
-    dist.init_process_group("gloo")
-    reports: list = [None] * dist.get_world_size()
-    dist.all_gather_object(reports, compare(config, args.tokens))
-    if dist.get_rank() == 0:
-        print(json.dumps(reports), flush=True)
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()
