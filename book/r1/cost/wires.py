@@ -55,6 +55,8 @@ def token_seconds(
 
     Source: DeepSeek-V3, section 3.2.2.
     """
+    # InfiniBand connects nodes, NVLink the GPUs of one node. In V3 both transfers
+    # overlap, so the larger number decides.
     return nodes * size / infiniband, experts * size / nvlink
 
 
@@ -89,6 +91,7 @@ def in_turn(batches: list[Tensor], weight: Tensor, times: int, rate: float) -> l
 
 def overlapped(batches: list[Tensor], weight: Tensor, times: int, rate: float) -> list:
     """Compute a micro-batch while the one before it travels."""
+    # One worker: the exchanges must have the same order on all ranks.
     with ThreadPoolExecutor(max_workers=1) as wire:
         travelling = []
         for x in batches:
@@ -113,6 +116,7 @@ def measure(
     results: dict[str, list[Tensor]] = {}
 
     def clock(name, way, wire):
+        # Ranks start together; otherwise one would measure its wait for others.
         dist.barrier()
         start = time.perf_counter()
         results[way.__name__] = way(batches, weight, times, wire)
@@ -120,6 +124,8 @@ def measure(
 
     for _ in range(repeats):
         clock("computing", compute, 0.0)
+    # The minimum over repeats is the time with the least disturbance. The maximum over
+    # ranks gives all of them the same rate.
     longest = torch.tensor(min(seconds["computing"]))
     dist.all_reduce(longest, dist.ReduceOp.MAX)
     rate = size / (slower * longest.item())

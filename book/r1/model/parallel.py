@@ -38,6 +38,7 @@ class _AllToAll(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
+        # The gradient of a row goes back to the rank that sent it.
         send, receive = ctx.sizes
         return _AllToAll.apply(grad, receive, send), None, None
 
@@ -68,18 +69,27 @@ def parallel_experts(
     vectors went to each rank, this one included.
     """
     w1, w2, w3 = (w.to_local() for w in (experts.w1, experts.w2, experts.w3))
-    world, rank, held = dist.get_world_size(), dist.get_rank(), len(w1)
-    needed = F.one_hot(indices // held, world).amax(1)  # (tokens, ranks), 0 or 1
+    world, rank, per_rank = dist.get_world_size(), dist.get_rank(), len(w1)
+    # indices // per_rank is the rank of an expert. amax merges slots on the same rank:
+    # the vector travels there once, however many of its experts that rank has.
+    needed = F.one_hot(indices // per_rank, world).amax(1)  # (tokens, ranks), 0 or 1
+    # nonzero runs along rows; of the transpose, rows are ranks, so tokens are in the
+    # order of the ranks that they go to.
     token = needed.T.nonzero()[:, 1]  # rank 0's first
     send = needed.sum(0)
     receive = torch.empty_like(send)
+    # Everybody first says how many rows will come; only then can buffers be made.
     dist.all_to_all_single(receive, send)
     sizes = send.tolist(), receive.tolist()
 
     rows, gates, chosen = (exchange(t[token], *sizes) for t in (x, weights, indices))
-    mine = chosen // held == rank
-    slots = torch.where(mine, chosen - rank * held, -1)
+    local = chosen // per_rank == rank
+    # A token brings all of its k choices. Those on other ranks become -1 (left out);
+    # local experts are numbered from 0.
+    slots = torch.where(local, chosen - rank * per_rank, -1)
     sums = grouped_experts(rows, gates, slots, w1, w2, w3)
+    # Results return the way the tokens came, so send and receive change places. A token
+    # may come back from several ranks: index_add sums the parts.
     back = exchange(sums, *sizes[::-1])
     return torch.zeros_like(x).index_add(0, token, back), sizes[0]
 
@@ -135,39 +145,39 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     a share of that tensor's largest number.
     """
     torch.manual_seed(seed)
-    whole, spread = MoE(config).double(), MoE(config).double()
-    spread.load_state_dict(whole.state_dict())
-    spread = ParallelMoE(spread, init_device_mesh("cpu", (dist.get_world_size(),)))
+    whole, divided = MoE(config).double(), MoE(config).double()
+    divided.load_state_dict(whole.state_dict())
+    divided = ParallelMoE(divided, init_device_mesh("cpu", (dist.get_world_size(),)))
     rank, world = dist.get_rank(), dist.get_world_size()
     x = torch.randn(tokens, config.dim, dtype=torch.float64, requires_grad=True)
-    part = x.detach().chunk(world)[rank].requires_grad_()
+    own_x = x.detach().chunk(world)[rank].requires_grad_()
 
-    y, y_part = whole(x), spread(part)
+    y, y_part = whole(x), divided(own_x)
     y.pow(2).sum().backward()
     y_part.pow(2).sum().backward()
-    spread.reduce_gradients()
-    pairs = [(y_part, y.chunk(world)[rank]), (part.grad, x.grad.chunk(world)[rank])]
-    ours = dict(spread.named_parameters())
+    divided.reduce_gradients()
+    pairs = [(y_part, y.chunk(world)[rank]), (own_x.grad, x.grad.chunk(world)[rank])]
+    ours = dict(divided.named_parameters())
     for name, weight in whole.named_parameters():
         grad = ours[name].grad
         grad = grad.full_tensor() if isinstance(grad, DTensor) else grad
         pairs.append((grad, weight.grad))
 
-    load = spread.gate.load.tolist()
-    total = spread.gate.update_bias(0.001)
-    same = torch.equal(total, whole.gate.load)
-    others = sum(n for r, n in enumerate(spread.sent) if r != rank)
+    load = divided.gate.load.tolist()
+    total = divided.gate.update_bias(0.001)
+    load_agrees = torch.equal(total, whole.gate.load)
+    sent_away = sum(n for r, n in enumerate(divided.sent) if r != rank)
     return {
         "rank": rank,
         "experts": torch.arange(config.n_routed_experts).chunk(world)[rank].tolist(),
-        "parameters": sum(p.to_local().numel() for p in spread.experts.parameters()),
-        "tokens": len(part),
+        "parameters": sum(p.to_local().numel() for p in divided.experts.parameters()),
+        "tokens": len(own_x),
         "load": load,
         "load_of_all": total.tolist(),
-        "load_agrees": same,
-        "bias": spread.gate.bias.tolist(),
-        "sent": spread.sent,
-        "bytes": 2 * others * config.dim * 2,  # there and back, as BF16
+        "load_agrees": load_agrees,
+        "bias": divided.gate.bias.tolist(),
+        "sent": divided.sent,
+        "bytes": 2 * sent_away * config.dim * 2,  # there and back, as BF16
         "difference": max(
             ((a - b).abs().max() / b.abs().max()).item() for a, b in pairs
         ),
