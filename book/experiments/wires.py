@@ -69,6 +69,7 @@ def in_turn(batches: list[Tensor], weight: Tensor, times: int, rate: float) -> l
 
 def overlapped(batches: list[Tensor], weight: Tensor, times: int, rate: float) -> list:
     """Compute a micro-batch while the one before it travels."""
+    # One worker: the exchanges must have the same order on all ranks.
     with ThreadPoolExecutor(max_workers=1) as wire:
         travelling = []
         for x in batches:
@@ -93,6 +94,7 @@ def measure(
     results: dict[str, list[Tensor]] = {}
 
     def clock(name, way, wire):
+        # Ranks start together; otherwise one would measure its wait for others.
         dist.barrier()
         start = time.perf_counter()
         results[way.__name__] = way(batches, weight, times, wire)
@@ -100,6 +102,8 @@ def measure(
 
     for _ in range(repeats):
         clock("computing", compute, 0.0)
+    # The minimum over repeats is the time with the least disturbance. The maximum over
+    # ranks gives all of them the same rate.
     longest = torch.tensor(min(seconds["computing"]))
     dist.all_reduce(longest, dist.ReduceOp.MAX)
     rate = size / (slower * longest.item())
