@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from r1.cost.accounting import (
+from r1.cost.counting import (
     attention_flops,
     count_expert,
     count_parameters,

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from r1.cost.accounting import count_parameters
+from r1.cost.counting import count_parameters
 from r1.model.sampling import ask
 from r1.model.transformer import Model
 from r1.rl.grpo_loop import (

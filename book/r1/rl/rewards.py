@@ -1,6 +1,7 @@
 """Rules that turn an answer into a number, and a group of them into advantages.
 
-No model is asked.
+No model is asked. To train with another reward, give `Environment(reward=...)` to the
+loop.
 """
 
 import math

@@ -108,7 +108,7 @@ def share(model: Model, experts: bool = False) -> Model:
         return model
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-    from r1.model.parallel import ParallelMoE
+    from r1.model.expert_parallel import ParallelMoE
 
     # FSDP gathers weights for every pass; experts that stay are left out.
     whole_experts: set[nn.Parameter] = set()

@@ -1,6 +1,6 @@
 """Chapter 09: exchanging tokens in turn with computing, and while computing.
 
-`torchrun --standalone --nproc-per-node 2 -m experiments.wires` lets two processes do
+`torchrun --standalone --nproc-per-node 2 -m experiments.overlap` lets two processes do
 both, and prints what each measured.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from experiments.runner import parse
-from r1.model.parallel import exchange
+from r1.model.expert_parallel import exchange
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def measure(
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure under torchrun; rank 0 prints the reports of all as one line of JSON."""
-    options = parse(Options, words, "wires")
+    options = parse(Options, words, "overlap")
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     reports: list = [None] * dist.get_world_size()

@@ -1,7 +1,7 @@
 """Chapter 04: a layer of experts spread over processes, beside the same in one.
 
-`torchrun --standalone --nproc-per-node 2 -m experiments.parallel` prints what each
-process held and sent, and what differs.
+`torchrun --standalone --nproc-per-node 2 -m experiments.expert_parallel` prints what
+each process held and sent, and what differs.
 """
 
 import json
@@ -15,8 +15,8 @@ from torch.distributed.tensor import DTensor
 
 from experiments.runner import parse
 from r1.model.config import ModelConfig
+from r1.model.expert_parallel import ParallelMoE
 from r1.model.moe import MoE
-from r1.model.parallel import ParallelMoE
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Compare under torchrun; rank 0 prints the reports of all as one line of JSON."""
-    options = parse(Options, words, "parallel")
+    options = parse(Options, words, "expert_parallel")
     config = replace(
         ModelConfig.tiny(),
         n_routed_experts=options.experts,
