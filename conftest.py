@@ -29,7 +29,7 @@ ALONE = {
     "test_distributed",
     "test_distributed_grpo",
     "test_hostile",
-    "test_parallel",
+    "test_expert_parallel",
     "test_programs",
     "test_rehearsal",
     "test_timing",

@@ -18,8 +18,8 @@ from experiments.pretrain import Grid
 from experiments.runner import TESTED, Job, Row, run_grid
 from r1.model.sampling import Amend, ask
 from r1.model.transformer import Model
+from r1.recipe.at_test_time import budget, choices, train_verifier, verifier_scores
 from r1.recipe.distillation import Tokens, draw_traces, flops, on_policy, step_tokens
-from r1.recipe.spending import budget, choices, train_verifier, verifier_scores
 from r1.rl.grpo_loop import (
     Environment,
     Settings,

@@ -20,5 +20,7 @@ def half_width(values: Iterable, level: float = 0.95) -> float:
         raise ValueError(
             f"{values.size} values at level {level}; it takes two and a level in (0, 1)"
         )
+    # ppf takes the probability below the quantile: 0.975 for a level of 0.95. The mean
+    # has used one degree of freedom, hence size - 1 and ddof=1.
     quantile = stats.t.ppf(0.5 + level / 2, values.size - 1)
     return float(quantile * values.std(ddof=1) / np.sqrt(values.size))

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 
-from r1.cost.accounting import count_gpus, kv_cache_bytes, training_flops
 from r1.cost.bill import PRICES, ServiceDay, TrainingBill
+from r1.cost.counting import count_gpus, kv_cache_bytes, training_flops
 from r1.cost.schedule import (
     METHODS,
     Times,

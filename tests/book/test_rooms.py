@@ -15,7 +15,7 @@ ROOMS = ["text", "model", "cost", "train", "rl", "recipe"]
 BESIDE = ["plotting", "stats", "timing"]
 FILES = sorted(path for path in (BOOK / "r1").rglob("*.py"))
 EXPERIMENTS = sorted((BOOK / "experiments").glob("*.py"))
-NO_TORCH = ["r1.text", "r1.cost.accounting", "r1.cost.bill", "r1.cost.schedule"]
+NO_TORCH = ["r1.text", "r1.cost.counting", "r1.cost.bill", "r1.cost.schedule"]
 NO_TORCH += ["r1.train.records"]
 
 each_file = pytest.mark.parametrize(

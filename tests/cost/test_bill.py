@@ -8,12 +8,6 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from r1.cost.accounting import (
-    attention_flops,
-    count_parameters,
-    kv_cache_bytes,
-    training_flops,
-)
 from r1.cost.bill import (
     PRICES,
     ServiceDay,
@@ -22,6 +16,12 @@ from r1.cost.bill import (
     mtp_flops,
     utilization,
     writing_flops,
+)
+from r1.cost.counting import (
+    attention_flops,
+    count_parameters,
+    kv_cache_bytes,
+    training_flops,
 )
 from r1.model.config import ModelConfig
 from r1.model.mtp import mtp_losses

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from r1.cost.accounting import kv_cache_bytes, training_flops
 from r1.cost.bill import TrainingBill
+from r1.cost.counting import kv_cache_bytes, training_flops
 from r1.model.config import ModelConfig
 
 V3 = ModelConfig.deepseek_v3()

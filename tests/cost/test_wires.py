@@ -5,10 +5,10 @@ import time
 import pytest
 import torch
 
-from experiments import wires
+from experiments import overlap as wires
 from r1.cost.wires import all_to_all_seconds, token_seconds
 from r1.model.config import ModelConfig
-from r1.model.parallel import launch
+from r1.model.expert_parallel import launch
 
 
 def test_an_exchange_of_32_tokens_takes_the_published_120_96_microseconds():
@@ -82,7 +82,7 @@ def test_overlapped_the_next_is_computed_while_the_one_before_travels(monkeypatc
 
 def test_two_processes_get_the_same_numbers_in_turn_and_overlapped():
     sizes = "--micros 3 --rows 8 --width 16 --times 1 --slower 3 --repeats 1"
-    reports = launch("experiments.wires", *sizes.split())
+    reports = launch("experiments.overlap", *sizes.split())
     assert [r["rank"] for r in reports] == [0, 1]
     for report in reports:
         assert report["same"]

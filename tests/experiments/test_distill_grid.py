@@ -12,7 +12,7 @@ from experiments import distill
 from experiments.distill import Forced, Student, Verifier, Votes
 from experiments.pretrain import Grid
 from experiments.runner import Job
-from r1.cost.accounting import count_parameters
+from r1.cost.counting import count_parameters
 from r1.recipe import spending
 from r1.rl.grpo_loop import Updates, problems_of
 from r1.rl.losses import GRPOLoss

@@ -8,7 +8,7 @@ from scripted import answering, bare, new_model, problem_of, thinking, wrong
 from test_loop import SMALL as EXPERTS
 
 from experiments import pretrain
-from r1.cost.accounting import count_parameters
+from r1.cost.counting import count_parameters
 from r1.model.config import ModelConfig
 from r1.model.moe import routers
 from r1.model.transformer import Model

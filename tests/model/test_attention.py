@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from r1.cost.accounting import count_attention, kv_cache_bytes
+from r1.cost.counting import count_attention, kv_cache_bytes
 from r1.model.attention import LatentAttention, MultiHeadAttention, causal_mask
 from r1.model.block import Block
 from r1.model.cache import KVCache

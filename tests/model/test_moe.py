@@ -12,7 +12,7 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import (
     DeepseekV3TopkRouter,
 )
 
-from r1.cost.accounting import count_parameters
+from r1.cost.counting import count_parameters
 from r1.model.config import ModelConfig
 from r1.model.layers import SwiGLU
 from r1.model.moe import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from r1.cost.accounting import count_parameters
+from r1.cost.counting import count_parameters
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model, cross_entropy
 

@@ -4,20 +4,8 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["accounting", "bill", "schedule", "wires"],
+    submodules=["bill", "counting", "schedule", "wires"],
     submod_attrs={
-        "accounting": [
-            "ParameterCount",
-            "attention_flops",
-            "count_attention",
-            "count_expert",
-            "count_gpus",
-            "count_parameters",
-            "dollars",
-            "gpu_hours",
-            "kv_cache_bytes",
-            "training_flops",
-        ],
         "bill": [
             "PEAK",
             "PRICES",
@@ -28,6 +16,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "mtp_flops",
             "utilization",
             "writing_flops",
+        ],
+        "counting": [
+            "ParameterCount",
+            "attention_flops",
+            "count_attention",
+            "count_expert",
+            "count_gpus",
+            "count_parameters",
+            "dollars",
+            "gpu_hours",
+            "kv_cache_bytes",
+            "training_flops",
         ],
         "schedule": [
             "METHODS",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from r1.cost.accounting import (
+from r1.cost.counting import (
     attention_flops,
     count_expert,
     count_parameters,
@@ -21,12 +21,15 @@ def mtp_flops(config: ModelConfig, seq_len: int = 4096, causal: bool = True) -> 
     the shared embedding not), and attention in one more layer for each module. Table
     2 of the Insights paper leaves them out: that is our inference from its 250.
     """
+    # Experts of the modules that are not chosen do no work on a token.
     depth, idle = config.num_nextn_predict_layers, 0
     if config.n_moe_layers:
-        rest = config.n_routed_experts - config.n_activated_experts
-        idle = rest * count_expert(config)
+        unused = config.n_routed_experts - config.n_activated_experts
+        idle = unused * count_expert(config)
     own = count_parameters(config).mtp - depth * idle
+    # Each module calls the shared head once more: sharing saves no arithmetic.
     head = depth * config.vocab_size * config.dim
+    # attention_flops is for all layers of the main model; a module has one layer.
     attention = attention_flops(config, seq_len, causal) / config.n_layers
     return 6.0 * (own + head) + depth * attention
 
@@ -38,10 +41,14 @@ def writing_flops(config: ModelConfig, context: float) -> float:
     attention takes $2\,\mathrm{context}\,n_h (d_q + d_v) L$. Drafts are not counted.
     """
     if config.kv_lora_rank:
+        # The score is a product over d_c + d_h^R features, the mixture over d_c. In V3
+        # both are wider than d_q and d_v: absorbed attention computes more and reads
+        # less.
         width = 2 * config.kv_lora_rank + config.qk_rope_head_dim
     else:
         width = config.qk_head_dim + config.v_head_dim
     attention = 2.0 * context * config.n_heads * width * config.n_layers
+    # 2 and not 6: writing has no backward pass.
     return 2 * count_parameters(config).active_without_embedding + attention
 
 
@@ -84,6 +91,7 @@ class TrainingBill:
     def pretraining_hours(self) -> float:
         """GPU hours of pre-training, to the thousand."""
         flops = self.flops_per_token * self.tokens
+        # Dollars of the report are computed from the thousands that it prints.
         return round(gpu_hours(flops, PEAK, self.utilization), -3)
 
     @property

@@ -77,6 +77,7 @@ class Times:
         """How long a slot takes."""
         if len(slot) == 2:
             return self.pair
+        # B is I and W in one operation, so I takes what W leaves.
         split = self.backward - self.weight
         times = {"F": self.forward, "B": self.backward, "I": split, "W": self.weight}
         return times[slot[0].kind]
@@ -95,6 +96,8 @@ def one_f_one_b(stages: int, micros: int) -> Schedule:
     _at_least(stages=(stages, 1), micros=(micros, 1))
     rows = []
     for s in range(stages):
+        # Warm-up: micro-batch 0 must reach the last stage and its gradient must come
+        # back. Until then stage s can only compute forward passes.
         ahead = min(stages - 1 - s, micros)
         row = [Op("F", s, i) for i in range(ahead)]
         for i in range(micros):
@@ -121,6 +124,8 @@ def zb1p(stages: int, micros: int) -> Schedule:
         for i in range(micros):
             row += [Op("F", s, ahead + i)] if ahead + i < micros else []
             row += [Op("I", s, i)]
+            # No other stage waits for W. So I comes first, and what is put off fills
+            # the time at the end in which later stages would wait.
             row += [Op("W", s, i - s)] if i >= s else []
         row += [Op("W", s, i) for i in range(max(0, micros - s), micros)]
         rows.append([(op,) for op in row])
@@ -133,16 +138,30 @@ def _both_ways(depth: int, place: int, micros: int) -> Iterator[str]:
     `depth` devices make a V; this one is `place` steps from its open end. Way 0 leads
     to the tip, way 1 away from it; "F0 B1" is a pair, W belongs to the oldest I.
     """
+    # Devices between this one and the tip of the V: a micro-batch takes that many steps
+    # to the tip and as many back.
     inner = depth - 1 - place
+    # 1: forward passes, until the first micro-batch has been at the tip and is back.
     yield from ["F0"] * (2 * inner)
+    # 2: forward passes of both ways, until the first gradient can be there.
     yield from ["F0", "F1"] * (place + 1)
+    # 3: the first gradients. Only I is urgent, because the next device waits for it; W
+    # and one more forward pass fill the time.
     yield from ["I1", "W", "F1"] * inner
+    # 4: the steady state. A forward pass of one way overlaps a backward pass of the
+    # other. The device at the tip runs its first two passes one after the other, as
+    # DeepSeek's code does: the result of F0 leaves earlier.
     pairs = ["F0 B1", "F1 B0"] * (micros - 2 * depth + place + 1)
     yield from pairs if inner else ["F0", "B1", *pairs[1:]]
+    # 5: way 0 has no forward passes left, way 1 still has.
     yield from ["B1", "F1 B0"] * inner
+    # 6: backward passes of both ways. In the second half W is put off, so that the
+    # gradients reach the other devices earlier.
     yield from [("B1", "B0")[i % 2] for i in range(place + 1)]
     yield from [("I1", "I0")[i % 2] for i in range(place + 1, 2 * place + 2)]
+    # 7: the last gradients of way 0, and between them what was put off.
     yield from ["W", "I0"] * inner
+    # 8: what is left of W. Nobody waits for it.
     yield from ["W"] * (place + 1)
 
 
@@ -151,7 +170,9 @@ def _numbered(slots: Iterator[str], ways: list[tuple[int, int]]) -> list:
 
     `ways` has the stage of each way and the number of its first micro-batch.
     """
-    count: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    # A W names no micro-batch. First in, first out: the oldest one holds its
+    # activations longest, so its memory is freed first.
     waiting: deque[Op] = deque()
     row = []
     for slot in slots:
@@ -160,11 +181,12 @@ def _numbered(slots: Iterator[str], ways: list[tuple[int, int]]) -> list:
             if name == "W":
                 ops.append(waiting.popleft())
                 continue
-            kind, (stage, first) = name[0], ways[int(name[1])]
-            passed = ("F" if kind == "F" else "B") + name[1]
-            micro = first + count[passed]
+            kind, (stage, offset) = name[0], ways[int(name[1])]
+            # I and B count together: each is the backward pass of the next micro-batch.
+            direction = ("F" if kind == "F" else "B") + name[1]
+            micro = offset + passed[direction]
             ops.append(Op(kind, stage, micro))
-            count[passed] += 1
+            passed[direction] += 1
             if kind == "I":
                 waiting.append(Op("W", stage, micro))
         row.append(tuple(ops))
@@ -186,6 +208,8 @@ def dualpipe(stages: int, micros: int) -> Schedule:
     half = micros // 2
     rows = []
     for d in range(stages):
+        # Both halves of the micro-batches meet on every device, one in stage d and one
+        # in the opposite stage. Each device therefore stores two stages.
         ways = [(d, 0), (stages - 1 - d, half)]
         place = min(d, stages - 1 - d)
         # From the second half of the devices the other way leads to the middle.
@@ -206,6 +230,7 @@ def dualpipev(stages: int, micros: int) -> Schedule:
     _at_least(stages=(stages, 2), micros=(micros, stages))
     rows = []
     for d in range(stages // 2):
+        # All micro-batches take both ways: down the V in stage d, and up again.
         ways = [(d, 0), (stages - 1 - d, 0)]
         rows.append(_numbered(_both_ways(stages // 2, d, micros), ways))
     return rows
@@ -230,6 +255,8 @@ def needs(op: Op, stages: int) -> list[tuple[str, int, int]]:
         return [("F", s - 1, i)] if s else []
     if kind == "W":
         return [("I", s, i)]
+    # A backward pass needs its own activations, and the gradient from the stage behind.
+    # The last stage makes that gradient itself, from the loss.
     return [("F", s, i)] + ([("I", s + 1, i)] if s + 1 < stages else [])
 
 
@@ -242,26 +269,29 @@ def simulate(schedule: Schedule, times: Times) -> list[list[Span]]:
     Raises ValueError where devices wait for one another for ever.
     """
     stages = 1 + max(op.stage for row in schedule for slot in row for op in slot)
-    made: dict[tuple[str, int, int], tuple[Number, int]] = {}
+    results: dict[tuple[str, int, int], tuple[Number, int]] = {}
     spans: list[list[Span]] = [[] for _ in schedule]
-    moved = True
-    while moved:
-        moved = False
+    progressed = True
+    # Go around the devices and let each run as far as its inputs exist, until a whole
+    # round changes nothing. Start times do not depend on the order of visits.
+    while progressed:
+        progressed = False
         for device, row in enumerate(schedule):
             for slot in row[len(spans[device]) :]:
                 inputs = [key for op in slot for key in needs(op, stages)]
-                if not all(key in made for key in inputs):
+                if not all(key in results for key in inputs):
                     break
                 start = spans[device][-1].end if spans[device] else 0
                 for key in inputs:
-                    end, maker = made[key]
+                    end, maker = results[key]
+                    # A result on the same device needs no wire: the bool is 0 or 1.
                     start = max(start, end + times.wire * (maker != device))
                 span = Span(start, start + times.of(slot), slot)
                 spans[device].append(span)
                 for op in slot:
                     kind = "I" if op.kind == "B" else op.kind
-                    made[kind, op.stage, op.micro] = span.end, device
-                moved = True
+                    results[kind, op.stage, op.micro] = span.end, device
+                progressed = True
     for device, row in enumerate(schedule):
         if len(spans[device]) < len(row):
             stuck = row[len(spans[device])]
@@ -287,6 +317,7 @@ def check(spans: list[list[Span]], times: Times) -> None:
         raise ValueError("an operation is done twice; remove one of the two")
     for row in spans:
         for before, span in pairwise(row):
+            # Times may be fractions, whose float sums are off in the last digit.
             if span.start < before.end - 1e-9:
                 raise ValueError(f"{span} starts before {before} has ended")
     for s in range(stages):
@@ -300,10 +331,11 @@ def check(spans: list[list[Span]], times: Times) -> None:
         if abs(span.end - span.start - times.of(span.slot)) > 1e-9:
             raise ValueError(f"{span} does not last {times.of(span.slot)}")
         for kind, s, i in needs(op, stages):
+            # needs asks for I; where backward passes are not split, B makes it.
             split = Op(kind, s, i)
-            maker, made = done[split if split in done else Op("B", s, i)]
-            if span.start < made.end + times.wire * (maker != device) - 1e-9:
-                raise ValueError(f"{op} starts before {made.slot} has arrived")
+            maker, source = done[split if split in done else Op("B", s, i)]
+            if span.start < source.end + times.wire * (maker != device) - 1e-9:
+                raise ValueError(f"{op} starts before {source.slot} has arrived")
 
 
 def makespan(spans: list[list[Span]]) -> Number:
@@ -344,11 +376,11 @@ def peak_activations(schedule: Schedule) -> list[int]:
     """
     peaks = []
     for row in schedule:
-        held = most = 0
+        stored = peak = 0
         for op in (op for slot in row for op in slot):
-            held += {"F": 1, "I": 0, "B": -1, "W": -1}[op.kind]
-            most = max(most, held)
-        peaks.append(most)
+            stored += {"F": 1, "I": 0, "B": -1, "W": -1}[op.kind]
+            peak = max(peak, stored)
+        peaks.append(peak)
     return peaks
 
 

@@ -38,4 +38,6 @@ def token_seconds(
 
     Source: DeepSeek-V3, section 3.2.2.
     """
+    # InfiniBand connects nodes, NVLink the GPUs of one node. In V3 both transfers
+    # overlap, so the larger number decides.
     return nodes * size / infiniband, experts * size / nvlink

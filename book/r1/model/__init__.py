@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cache",
         "config",
         "drafting",
+        "expert_parallel",
         "files",
         "formats",
         "fp8",
@@ -17,7 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layers",
         "moe",
         "mtp",
-        "parallel",
         "sampling",
         "transformer",
     ],
@@ -45,6 +45,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "ModelDrafter",
             "accept",
             "sample_with_drafts",
+        ],
+        "expert_parallel": [
+            "CAUSE",
+            "ParallelMoE",
+            "exchange",
+            "launch",
+            "parallel_experts",
         ],
         "files": ["write_atomically"],
         "formats": [
@@ -104,7 +111,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "update_bias",
         ],
         "mtp": ["MTPModule", "mtp_losses"],
-        "parallel": ["CAUSE", "ParallelMoE", "exchange", "launch", "parallel_experts"],
         "sampling": [
             "Amend",
             "Answer",

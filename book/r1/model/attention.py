@@ -38,6 +38,8 @@ def model_angles(config: ModelConfig) -> Float[Tensor, "length pairs"]:
             config.beta_fast,
             config.beta_slow,
         )
+    # float64, because float32 has 24 significant bits: an angle near 4,096 radians
+    # could be off by 0.0002, and an angle near 100,000 by 0.004.
     return torch.outer(torch.arange(config.max_seq_len, dtype=torch.float64), speeds)
 
 
@@ -46,6 +48,7 @@ def softmax_scale(config: ModelConfig) -> float:
 
     $m$ is 1, or yarn_mscale where YaRN is on.
     """
+    # YaRN multiplies queries and keys by m each, so a score is multiplied by m twice.
     m = yarn_mscale(config.rope_factor, config.mscale) if config.yarn else 1.0
     return m * m / math.sqrt(config.qk_head_dim)
 
@@ -81,11 +84,14 @@ def causal_mask(
     `pads[b]` padding tokens. A query always sees itself, so that no row of the
     softmax is empty, not even that of a padding token, which nobody reads.
     """
+    # Rows are the new queries, columns all keys. A cache makes it wider than high.
     query = torch.arange(start, start + length)[:, None]
     key = torch.arange(start + length)[None, :]
     past = (key <= query)[None, None]
     if pads is None:
         return past
+    # Without (key == query) the softmax of a padding token would be nan, and in the
+    # next layer even its weight of 0 could not stop it: 0 times nan is nan.
     return past & ((key >= pads[:, None, None, None]) | (key == query))
 
 
@@ -104,6 +110,7 @@ def attend(
     so the narrower get features of 0, which change no score and are cut off again.
     """
     length, start = q.shape[1], k.shape[1] - q.shape[1]
+    # is_causal aligns the triangle with the first key, which is wrong with cached keys.
     causal = pads is None and start == 0
     everything = pads is None and length == 1
     mask = None if causal or everything else causal_mask(length, start, pads)
@@ -136,6 +143,7 @@ class Attention(nn.Module):
 
     def _apply(self, fn, recurse=True):
         """Move as any module, with angles left in float64: BF16 has 3 digits."""
+        # Module.to(bfloat16) converts every buffer; the float64 tensor is put back.
         exact = self.angles
         super()._apply(fn, recurse)
         self.angles = exact.to(self.angles.device)
@@ -183,6 +191,7 @@ class MultiHeadAttention(Attention):
         k = self._turn(self.wk(x).unflatten(-1, (self.config.n_kv_heads, -1)), angles)
         v = self.wv(x).unflatten(-1, (self.config.n_kv_heads, -1))
         if cache is not None:
+            # Keys are cached after the rotation: their positions never change.
             k, v = cache.append(k, v)
         grouped = self.config.n_kv_heads < self.config.n_heads
         return attend(q, k, v, pads, softmax_scale(self.config), grouped)
@@ -244,10 +253,15 @@ class LatentAttention(Attention):
         q_nope, q_rope = q.split(
             [self.config.qk_nope_head_dim, self.config.qk_rope_head_dim], dim=-1
         )
+        # A rotated content key would put a rotation, which depends on both positions,
+        # between W_UQ and W_UK. W_UK could then not be moved to the query.
         q_rope = apply_rotary(q_rope, angles)
         past = self._latent(x, angles)
         if cache is not None:
             (past,) = cache.append(past)
+        # For a pair of positions absorbed costs n_h (2 d_c + d_h^R), naive only n_h
+        # (d_q + d_v). But naive first expands all cached latents, which costs most for
+        # one new token.
         decoding = self.impl == "auto" and past.shape[1] > x.shape[1] == 1
         absorb = self.impl == "absorbed" or decoding
         return (self._absorbed if absorb else self._naive)(q_nope, q_rope, past, pads)
@@ -260,7 +274,11 @@ class LatentAttention(Attention):
     def _latent(self, x: Tensor, angles: Tensor) -> Tensor:
         """What is cached: the latent, and the rotary key that all heads share."""
         latent, k_rope = self._split(self.wkv_a(x))
+        # All heads share it, so the cache grows by d_h^R numbers a token and not by n_h
+        # d_h^R. apply_rotary wants an axis of heads: one head here.
         k_rope = apply_rotary(k_rope[:, :, None], angles)[:, :, 0]
+        # The norm comes before the cache. So only linear maps, W_UK and W_UV, stand
+        # between the cache and the scores, and absorbed attention can move them.
         return torch.cat([self.kv_norm(latent), k_rope], dim=-1)
 
     def _split(self, past: Tensor) -> tuple[Tensor, ...]:
@@ -290,15 +308,22 @@ class LatentAttention(Attention):
         pads: Int[Tensor, " b"] | None,
     ) -> Float[Tensor, "b s h d"]:
         heads, d_c = self.config.n_heads, self.config.kv_lora_rank
+        # The rows of wkv_b belong to heads; of each head the first d_h make the key,
+        # the others the value.
         w_uk, w_uv = self.wkv_b.weight.unflatten(0, (heads, -1)).split(
             [self.config.qk_nope_head_dim, self.config.v_head_dim], dim=1
         )
+        # q^T (W_UK c) = (W_UK^T q)^T c. The product with W_UK moves from all keys to
+        # one query, and the latent itself becomes the key.
         q_latent = torch.einsum("bshd,hdc->bshc", q_nope, w_uk)
         q = torch.cat([q_latent, q_rope], dim=-1) * softmax_scale(self.config)
+        # [q_latent; q_rope] times [latent; rotary key] adds both parts of the score.
+        # past has no axis h: all heads share it.
         scores = torch.einsum("bshc,btc->bsht", q, past)
         length, start = q.shape[1], past.shape[1] - q.shape[1]
         if length > 1 or pads is not None:
             mask = causal_mask(length, start, pads).transpose(1, 2)
             scores = scores.masked_fill(~mask, -torch.inf)
+        # sum_t p_t (W_UV c_t) = W_UV (sum_t p_t c_t): expand one mixture, not t values.
         mixed = torch.einsum("bsht,btc->bshc", scores.softmax(-1), past[..., :d_c])
         return torch.einsum("bshc,hdc->bshd", mixed, w_uv)

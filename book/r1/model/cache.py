@@ -49,6 +49,7 @@ class KVCache:
                 f"take {theirs}; begin a new cache, or pick rows with cache[rows]"
             )
         for old, x in zip(self.stored, new, strict=True):
+            # Written in place: concatenating would copy the whole past each time.
             old[:, self.length : end] = x
         self.length = end
         return self.used
@@ -73,6 +74,8 @@ class KVCache:
                 f"cannot forget {tokens} tokens of {self.length}; "
                 f"give a number from 0 to {self.length}"
             )
+        # The numbers stay in memory, but nothing reads behind length. So a rollback
+        # costs nothing, whatever the length of the text is.
         self.length -= tokens
 
     def __getitem__(self, rows: slice | list[int] | Tensor) -> KVCache:
@@ -96,6 +99,7 @@ class KVCache:
 
     def _like(self, stored: tuple[Tensor, ...]) -> KVCache:
         cache = KVCache(self.capacity)
+        # clone: a slice of rows is a view, and two caches would share memory.
         cache.length, cache.stored = self.length, tuple(x.clone() for x in stored)
         return cache
 

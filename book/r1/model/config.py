@@ -69,6 +69,7 @@ class ModelConfig:
 
     def __post_init__(self):
         if self.n_dense_layers is None:
+            # A frozen dataclass forbids assignment, also in its own __post_init__.
             object.__setattr__(self, "n_dense_layers", self.n_layers)
         if self.n_kv_heads is None:
             object.__setattr__(self, "n_kv_heads", self.n_heads)
@@ -122,8 +123,8 @@ class ModelConfig:
         cls, data: dict[str, Any], name: str = "configuration"
     ) -> ModelConfig:
         """Build a configuration from the fields of either format; see from_json."""
-        read = from_hugging_face if "hidden_size" in data else from_inference
-        values = read(data, {f.name for f in fields(cls)}, name)
+        reader = from_hugging_face if "hidden_size" in data else from_inference
+        values = reader(data, {f.name for f in fields(cls)}, name)
         required = [f.name for f in fields(cls) if f.default is MISSING]
         if values.get("n_routed_experts"):
             required += [
@@ -134,9 +135,9 @@ class ModelConfig:
         hugging_face = {ours: theirs for theirs, ours in HUGGING_FACE_NAMES.items()}
         for field in required:
             if field not in values:
-                here = hugging_face.get(field, field)
-                here = here if "hidden_size" in data else field
-                raise ConfigError(f"{name} has no field {here!r}; add it")
+                name_in_file = hugging_face.get(field, field)
+                name_in_file = name_in_file if "hidden_size" in data else field
+                raise ConfigError(f"{name} has no field {name_in_file!r}; add it")
         return cls(**_checked(values))
 
     @classmethod

@@ -32,13 +32,22 @@ def accept(
     p, q = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (p, q))
     uniform = torch.rand(drafts.shape, generator=generator, dtype=p.dtype)
     p_draft, q_draft = (x.gather(-1, drafts[..., None])[..., 0] for x in (p[:, :-1], q))
+    # u < p/q is written u q < p, which needs no division by a tiny q. cumprod turns all
+    # behind the first rejection into 0, so the sum counts the drafts before it.
     kept = (uniform * q_draft < p_draft).long().cumprod(1).sum(1)
     rows = torch.arange(len(p))
-    nothing = torch.zeros_like(p[:, :1])
-    rest = p[rows, kept] - torch.cat([q, nothing], dim=1)[rows, kept]
-    rest = rest.clamp(min=0)
-    empty = rest.sum(-1, keepdim=True) == 0  # p = q, but for rounding
-    return kept, draw(torch.where(empty, p[rows, kept], rest), generator)
+    # Behind the last draft there is no q. With q = 0 there the residual is p itself,
+    # and one formula serves both cases.
+    no_draft = torch.zeros_like(p[:, :1])
+    # x comes from an accepted draft with probability q min(1, p / q) = min(p, q). What
+    # is missing to p is max(0, p - q), and its sum is the probability of a rejection:
+    # drawing from it fills the gap exactly.
+    residual = p[rows, kept] - torch.cat([q, no_draft], dim=1)[rows, kept]
+    residual = residual.clamp(min=0)
+    # p = q is never rejected in exact arithmetic. With rounding it can be, and then
+    # multinomial must not get a row of zeros.
+    same = residual.sum(-1, keepdim=True) == 0
+    return kept, draw(torch.where(same, p[rows, kept], residual), generator)
 
 
 # What makes a token and its distribution (1 vocab) of logits (1 vocab).
@@ -93,12 +102,18 @@ class MTPDrafter:
         before = end - hidden.shape[1]
         for k, module in enumerate(self.model.mtp[:most], start=1):
             cache = self.caches[k - 1]
-            sure = min(cache.length, max(0, before - (k - 1)))
-            cache.rollback(cache.length - sure)
-            given = torch.tensor([text[sure + k : end + k]])
-            new = module(states[k - 1][:, sure:end], self.model.embed(given), cache)
-            states[k] = torch.cat([states[k][:, :sure].to(new.dtype), new], dim=1)
-            token, q = choose(self.model.head(new[:, -1]))
+            # Module k at position i reads token i + k. At the last k - 1 old positions
+            # that token was a draft. It may have been rejected: compute them again.
+            confirmed = min(cache.length, max(0, before - (k - 1)))
+            cache.rollback(cache.length - confirmed)
+            next_tokens = torch.tensor([text[confirmed + k : end + k]])
+            new_states = module(
+                states[k - 1][:, confirmed:end], self.model.embed(next_tokens), cache
+            )
+            states[k] = torch.cat(
+                [states[k][:, :confirmed].to(new_states.dtype), new_states], dim=1
+            )
+            token, q = choose(self.model.head(new_states[:, -1]))
             text.append(token)
             drawn_from.append(q)
         return torch.tensor([text[-most:]]), torch.stack(drawn_from, dim=1)
@@ -117,17 +132,20 @@ class ModelDrafter:
     ) -> Drafts:
         """See Drafter."""
         pairs = zip(self.read, text[:-1], strict=False)
-        same = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        same = min(len(self.read), len(text) - 1) if same is None else same
+        # What both texts begin with is in the caches already. The last token is left
+        # out, because at least one token must be read to get logits.
+        shared = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        shared = min(len(self.read), len(text) - 1) if shared is None else shared
         for cache in self.caches:
-            cache.rollback(len(self.read) - same)
+            cache.rollback(len(self.read) - shared)
         text, drawn_from = list(text), []
         for _ in range(most):
-            logits = self.model(torch.tensor([text[same:]]), self.caches)[:, -1]
-            same = len(text)
+            logits = self.model(torch.tensor([text[shared:]]), self.caches)[:, -1]
+            shared = len(text)
             token, q = choose(logits)
             text.append(token)
             drawn_from.append(q)
+        # The last draft was drawn, but the small model has not read it.
         self.read = text[:-1]
         return torch.tensor([text[-most:]]), torch.stack(drawn_from, dim=1)
 
@@ -147,12 +165,15 @@ class LookupDrafter:
     ) -> Drafts:
         """See Drafter."""
         guess, last = [], text[-self.ngram :]
+        # From the end to the start: the most recent occurrence is the best guess.
         for start in range(len(text) - self.ngram - 1, -1, -1):
             if text[start : start + self.ngram] == last:
                 after = start + self.ngram
                 guess = text[after : after + most]
                 break
         drafts = torch.tensor([guess], dtype=torch.int64)
+        # A guess without a distribution is one with all of q on the guess. Then p/q =
+        # p, and the draft is accepted with probability p(x).
         return drafts, F.one_hot(drafts, self.vocab_size).to(hidden.dtype)
 
 
@@ -210,19 +231,26 @@ def sample_with_drafts(
 
     text.append(choose(model.head(hidden[:, -1]))[0])
     while len(text) < end and text[-1] != EOS_ID:
+        # A pass adds one token to its drafts, so there must be room for that one.
         most = min(drafter.count, end - len(text) - 1)
         drafts, q = torch.empty(1, 0, dtype=torch.int64), None
         if most:
             drafts, q = drafter.draft(text, hidden, choose, most)
+        # The last token of the text has not been read yet. With it in front, position j
+        # judges draft j, and the last position tells what follows all of them.
         hidden = model.encode(torch.cat([torch.tensor([text[-1:]]), drafts], 1), caches)
         p = distribution(model.head(hidden), temperature)
         q = p[:, :0] if q is None else q
-        (good,), (behind,) = (x.tolist() for x in accept(drafts, q, p, generator))
-        new = [*drafts[0, :good].tolist(), behind]
-        new = new[: new.index(EOS_ID) + 1] if EOS_ID in new else new
+        (accepted,), (token,) = (x.tolist() for x in accept(drafts, q, p, generator))
+        new_tokens = [*drafts[0, :accepted].tolist(), token]
+        new_tokens = (
+            new_tokens[: new_tokens.index(EOS_ID) + 1]
+            if EOS_ID in new_tokens
+            else new_tokens
+        )
         for cache in caches:
-            cache.rollback(drafts.shape[1] - good)
-        hidden, text, passes = hidden[:, : good + 1], text + new, passes + 1
-        guessed, kept = guessed + drafts.shape[1], kept + min(good, len(new))
-        judged += min(len(new), drafts.shape[1])
+            cache.rollback(drafts.shape[1] - accepted)
+        hidden, text, passes = hidden[:, : accepted + 1], text + new_tokens, passes + 1
+        guessed, kept = guessed + drafts.shape[1], kept + min(accepted, len(new_tokens))
+        judged += min(len(new_tokens), drafts.shape[1])
     return Drafted(text[len(prompt) :], guessed, judged, kept, passes)

@@ -71,6 +71,8 @@ def from_inference(data: dict[str, Any], known: set[str], name: str) -> dict[str
             f"known are {', '.join(sorted(known))}"
         )
     values = INFERENCE_DEFAULTS | {k: v for k, v in data.items() if k in known}
+    # DeepSeek's inference files say nothing of the next two fields; their code derives
+    # them from the score function.
     sigmoid = values["score_func"] == "sigmoid"
     grouped = values.get("n_expert_groups", 1) != 1
     plain = "group_limited_greedy" if grouped else "greedy"
@@ -109,6 +111,7 @@ def from_hugging_face(
     if values.get("q_lora_rank") is None:
         values["q_lora_rank"] = 0
     if values.get("kv_lora_rank"):
+        # Latent attention has no heads of keys; the files repeat n_heads there.
         values.pop("n_kv_heads", None)
     return _with_context({k: v for k, v in values.items() if k in known})
 
@@ -181,9 +184,10 @@ def rename_weights(weights: dict[str, Any]) -> dict[str, Any]:
         if not weight.numel():
             continue
         if name.endswith("experts.gate_up_proj"):
+            # Transformers stacks gate and up projection, in this order.
             halves = weight.chunk(2, dim=1)
-            both = (name.replace("gate_up_proj", part) for part in ("w1", "w3"))
-            named = dict(zip(both, halves, strict=True))
+            names = (name.replace("gate_up_proj", part) for part in ("w1", "w3"))
+            named = dict(zip(names, halves, strict=True))
         else:
             named = {name: weight}
         for name, weight in named.items():
@@ -252,6 +256,8 @@ def to_hugging_face_weights(weights: dict[str, Any], n_layers: int) -> dict[str,
     for name, weight in weights.items():
         module = re.match(r"mtp\.(\d+)\.(block\.)?", name)
         if module:
+            # In DeepSeek's files the MTP module is one more layer, with its own copies
+            # of the embedding and of the head, which we share.
             layer = f"layers.{n_layers + int(module[1])}."
             name = layer + re.sub(r"^norm\.", "shared_head.norm.", name[module.end() :])
             renamed[f"model.{layer}embed_tokens.weight"] = weights["embed.weight"]
@@ -266,4 +272,5 @@ def to_hugging_face_weights(weights: dict[str, Any], n_layers: int) -> dict[str,
         else:
             prefix = "" if parts[0] == "lm_head" else "model."
             renamed[prefix + ".".join(parts)] = weight
+    # safetensors refuses tensors that share memory, as unbind's views do.
     return {name: weight.contiguous().clone() for name, weight in renamed.items()}

@@ -54,6 +54,8 @@ class Format(NamedTuple):
     @property
     def largest(self) -> float:
         """The largest finite number."""
+        # IEEE formats lose their largest exponent to infinities and nan (the bool
+        # counts as 1), the others only the mantissa of all ones.
         top = 2**self.exponent_bits - 1 - self.infinite - self.bias
         last = 2**self.mantissa_bits - (1 if self.infinite else 2)
         return 2.0**top * (1 + last / 2**self.mantissa_bits)
@@ -75,6 +77,8 @@ def decode(codes: Int[Tensor, "*shape"], fmt: Format) -> Float[Tensor, "*shape"]
     mantissa = codes & last
     exponent = codes >> fmt.mantissa_bits & top
     sign = 1.0 - 2.0 * (codes >> (fmt.bits - 1))
+    # Subnormal numbers (field 0) have the exponent of field 1, without the leading 1:
+    # clamp gives them the exponent, (exponent > 0) leaves out the 1.
     power = 2.0 ** (exponent.clamp(min=1) - fmt.bias).double()
     value = sign * power * ((exponent > 0) + mantissa / 2.0**fmt.mantissa_bits)
     if fmt.infinite:
@@ -91,8 +95,11 @@ def round_to(x: Float[Tensor, "*shape"], fmt: Format = E4M3) -> Float[Tensor, "*
     is too large, infinities included, becomes the largest number; nan stays nan.
     """
     x = x.float()
+    # A float32 has 8 exponent bits (bias 127) before 23 mantissa bits. Reading them is
+    # exact; log2 can round to the wrong side of a power of two.
     exponent = (x.view(torch.int32) >> 23 & 0xFF).clamp_(min=fmt.min_exponent + 127)
     step = (exponent.sub_(fmt.mantissa_bits) << 23).view(torch.float32)
+    # Dividing by a power of two changes no digit; round_ takes ties to the even number.
     return (x / step).round_().mul_(step).clamp_(-fmt.largest, fmt.largest)
 
 
@@ -101,11 +108,11 @@ def _cut(x: Tensor, tile: Tile) -> Tensor:
     if tile is not None and min(tile) < 1:
         raise ValueError(f"tile is {tile}; it needs a row and a column at least")
     sizes = zip(tile or x.shape, x.shape, strict=True)
-    r, c = (max(1, min(size, whole)) for size, whole in sizes)
-    down, right = -x.shape[0] % r, -x.shape[1] % c
+    rows, columns = (max(1, min(size, whole)) for size, whole in sizes)
+    down, right = -x.shape[0] % rows, -x.shape[1] % columns
     if down or right:
         x = F.pad(x, (0, right, 0, down))
-    return x.reshape(x.shape[0] // r, r, x.shape[1] // c, c)
+    return x.reshape(x.shape[0] // rows, rows, x.shape[1] // columns, columns)
 
 
 def _join(tiles: Tensor, rows: int, columns: int) -> Tensor:
@@ -131,8 +138,11 @@ def quantize(
     """
     tiles = _cut(x.float(), tile)
     scales = tiles.abs().amax((1, 3)) / fmt.largest
+    # A tile of zeros would have the scale 0, and then 0 / 0 = nan.
     scales = scales.clamp(min=torch.finfo(torch.float32).tiny)
     if power_of_two:
+        # Adding all ones to the mantissa carries into the exponent unless the mantissa
+        # is 0; the mask deletes the mantissa. Down, a number could overflow.
         scales = (scales.view(torch.int32) + 0x7FFFFF & 0x7F800000).view(torch.float32)
     return _join(round_to(tiles / scales[:, None, :, None], fmt), *x.shape), scales
 
@@ -166,6 +176,8 @@ def _shorten(units: Tensor, rounding: str, generator: torch.Generator | None) ->
     if rounding == "nearest":
         return units.round_()
     if rounding == "stochastic":
+        # floor(u + dice) is the upper neighbor with probability equal to the fraction
+        # of u, so the result is right on average.
         dice = torch.rand(units.shape, dtype=units.dtype, generator=generator)
         return units.add_(dice).floor_()
     raise ValueError(
@@ -201,24 +213,41 @@ def limited_matmul(
     """
     if promote and promote % group:
         raise ValueError(f"promote is {promote}; use a multiple of group={group}")
+    # float64 holds a product of two FP8 numbers and their sums exactly, so all rounding
+    # is the rounding that we ask for below.
     a, b = a.double(), b.double()
+    # frexp gives a mantissa in [0.5, 1), the usual convention is [1, 2): hence - 1. The
+    # hardware takes a subnormal number with the exponent of the smallest normal one.
     powers = [(torch.frexp(x)[1] - 1).clamp(min=fmt.min_exponent) for x in (a, b)]
-    nothing = -1000  # the exponent of zero
+    # Zero must never set the common exponent, so it gets one below all others.
+    zero_power = -1000
     powers = [
-        p.masked_fill(x == 0, nothing) for p, x in zip(powers, (a, b), strict=True)
+        p.masked_fill(x == 0, zero_power) for p, x in zip(powers, (a, b), strict=True)
     ]
     total = torch.zeros(len(a), b.shape[1])
     register = total.double()
     for start in range(0, a.shape[1], group):
         part = slice(start, start + group)
         terms = a[:, None, part] * b.T[None, :, part]
+        # The sum of the factors' exponents, even where their mantissas multiply to 2 or
+        # more: the hardware does not look at that.
         power = (powers[0][:, None, part] + powers[1].T[None, :, part]).amax(-1)
-        held = (torch.frexp(register)[1] - 1).masked_fill(register == 0, nothing)
-        step = _power(torch.maximum(power, held).clamp(min=-900) - fraction_bits)
+        register_power = (torch.frexp(register)[1] - 1).masked_fill(
+            register == 0, zero_power
+        )
+        # Terms are aligned to the largest one; what a small term has below this step is
+        # lost. The clamp keeps the power of two within float64.
+        step = _power(
+            torch.maximum(power, register_power).clamp(min=-900) - fraction_bits
+        )
+        # The register is aligned and cut together with the products, as one more term.
         terms = torch.cat([terms, register[..., None]], dim=-1).div_(step[..., None])
         added = _shorten(terms, rounding, generator).sum(-1).mul_(step)
+        # The sum may have become longer, so it is cut again, now by its own exponent.
         step = _power((torch.frexp(added)[1] - 1) - fraction_bits)
         register = _shorten(added.div_(step), rounding, generator).mul_(step)
+        # DeepSeek's remedy: move the partial sum to a float32 register before it is so
+        # large that new terms are cut away.
         if promote and (start + group) % promote == 0:
             total, register = total + register.float(), torch.zeros_like(register)
     return total + register.float()
@@ -226,6 +255,7 @@ def limited_matmul(
 
 def _power(exponent: Tensor) -> Tensor:
     """Two to whole numbers, exactly: the number is written into the exponent field."""
+    # float64 has the bias 1023 and 52 mantissa bits.
     return (exponent.long() + 1023 << 52).view(torch.float64)
 
 
@@ -270,24 +300,32 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, recipe: Recipe) -> Tensor:
-        r = recipe
-        operand = round_operand(x, r.activation, r.fmt, r.round_input_scales)
-        weight = round_operand(weight, r.weight, r.fmt)
+        operand = round_operand(
+            x, recipe.activation, recipe.fmt, recipe.round_input_scales
+        )
+        weight = round_operand(weight, recipe.weight, recipe.fmt)
         stored = operand
-        if r.stored_fmt != r.fmt:
-            stored = round_operand(x, r.activation, r.stored_fmt, r.round_input_scales)
+        if recipe.stored_fmt != recipe.fmt:
+            stored = round_operand(
+                x, recipe.activation, recipe.stored_fmt, recipe.round_input_scales
+            )
         ctx.save_for_backward(stored, weight)
-        ctx.recipe = r
+        ctx.recipe = recipe
         return (operand @ weight.T).bfloat16().float()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        (stored, weight), r = ctx.saved_tensors, ctx.recipe
-        rounded = r.round_gradient_scales
-        operand = round_operand(grad, r.gradient, r.gradient_fmt, rounded)
+        (stored, weight), recipe = ctx.saved_tensors, ctx.recipe
+        rounded = recipe.round_gradient_scales
+        # The sum of this product runs over outputs, so scales belong to parts of a row.
+        operand = round_operand(grad, recipe.gradient, recipe.gradient_fmt, rounded)
         to_input = (operand @ weight).bfloat16().float()
-        left = round_operand(grad, r.tokens, r.gradient_fmt, rounded)
-        right = round_operand(stored, r.tokens, r.fmt, r.round_input_scales)
+        # The sum of this product runs over tokens. Scales must be constant along the
+        # summed axis of a tile, so the tiles are turned from 1 x 128 to 128 x 1.
+        left = round_operand(grad, recipe.tokens, recipe.gradient_fmt, rounded)
+        right = round_operand(
+            stored, recipe.tokens, recipe.fmt, recipe.round_input_scales
+        )
         return to_input, left.T @ right, None
 
 
@@ -313,6 +351,8 @@ class Linear(nn.Linear):
     """An `nn.Linear` without bias that multiplies by a recipe."""
 
     def __init__(self, like: nn.Linear, recipe: Recipe):
+        # nn.Linear's own __init__ would allocate and draw a weight that is thrown away.
+        # The weight is that of the old layer, so the optimizer keeps it.
         nn.Module.__init__(self)
         self.in_features, self.out_features = like.in_features, like.out_features
         self.weight, self.recipe = like.weight, recipe
@@ -348,16 +388,16 @@ def lower_precision(model: nn.Module, recipe: Recipe) -> None:
 
     Source: DeepSeek-V3, sections 3.3.1 and 3.3.3.
     """
-    eight = recipe.fmt is not None
-    after = replace(recipe, stored_fmt=E5M6, round_input_scales=True)
+    eight_bits = recipe.fmt is not None
+    output_recipe = replace(recipe, stored_fmt=E5M6, round_input_scales=True)
     for name, module in list(model.named_modules()):
         if isinstance(module, Experts):
             module.ffn = expert_ffn(recipe)
         elif isinstance(module, nn.Linear) and name != "head":
             parent = model.get_submodule(name.rpartition(".")[0])
             child = name.rpartition(".")[2]
-            special = eight and child == "wo"
-            setattr(parent, child, Linear(module, after if special else recipe))
+            special = eight_bits and child == "wo"
+            setattr(parent, child, Linear(module, output_recipe if special else recipe))
 
 
 V3 = Recipe()

@@ -54,6 +54,8 @@ def rotary_speeds(width: int, theta: float = 10000.0) -> Float[Tensor, " pairs"]
     """
     if width % 2:
         raise ValueError(f"a rotary width of {width} is odd; features turn in pairs")
+    # Pair 0 turns by 1 radian a position, the last pair by almost 1 / theta: fast pairs
+    # tell near positions apart, slow pairs tell far positions apart.
     return theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
 
 
@@ -88,9 +90,12 @@ def yarn_range(
     """
 
     def pair(turns: float) -> float:
+        # Pair i turns L theta^(-2i/d) / (2 pi) times over L positions. Setting this to
+        # turns and solving for i gives the formula.
         ratio = original_seq_len / (2 * math.pi * turns)
         return width * math.log(ratio) / (2 * math.log(theta))
 
+    # Fast pairs have small indices, so beta_fast gives the lower end.
     low, high = math.floor(pair(beta_fast)), math.ceil(pair(beta_slow))
     return max(low, 0), min(high, width - 1)
 
@@ -118,6 +123,8 @@ def yarn_speeds(
     speeds = rotary_speeds(width, theta)
     low, high = yarn_range(width, theta, original_seq_len, beta_fast, beta_slow)
     pairs = torch.arange(len(speeds), dtype=torch.float64)
+    # 0 up to pair low, 1 from pair high on. This is 1 - gamma of the formula. The 0.001
+    # prevents a division by 0 where both ends are the same pair.
     slowed = ((pairs - low) / max(high - low, 0.001)).clamp(0, 1)
     return speeds * (1 - slowed) + speeds / factor * slowed
 
@@ -143,7 +150,11 @@ def apply_rotary(
     x_{2i}\sin\phi + x_{2i+1}\cos\phi)$, which is $(x_{2i} + \mathrm i x_{2i+1})\,
     e^{\mathrm i\phi}$ in complex numbers. Pairs are interleaved, as in DeepSeek's code.
     """
+    # A rotation in BF16 would change the length of a vector; compute in float32, and
+    # round once at the end.
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    # Interleaved pairs (0, 1), (2, 3), ...: real and imaginary part of one number each.
+    # view_as_complex needs them side by side in memory.
     pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)).contiguous())
     turn = torch.polar(torch.ones_like(angles), angles).to(pairs.dtype)
     turned = pairs * turn[:, None, :]

@@ -51,17 +51,24 @@ def route(
             "scores are not finite; lower the learning rate, or look for an overflow "
             "in the layers before"
         )
+    # The bias enters the choice only: the weights below are gathered from scores.
     biased = scores if bias is None else scores + bias
     if n_groups > 1:
         groups = biased.unflatten(-1, (n_groups, -1))
+        # V3 (with a bias) ranks a group by its two best experts, V2 (without) by the
+        # best one. A group of one expert has no second.
         best = 1 if bias is None else min(2, experts // n_groups)
         totals = groups.topk(best).values.sum(-1)
         kept = totals.topk(n_limited_groups).indices
         dropped = torch.ones_like(totals, dtype=torch.bool).scatter(-1, kept, False)
+        # -inf and not 0: a biased score may be negative, and then an expert of a
+        # dropped group with a 0 would be chosen before it.
         biased = groups.masked_fill(dropped[..., None], -torch.inf).flatten(-2)
+    # topk gives no gradient to the choice. The router learns through the weights only.
     indices = biased.topk(k).indices
     weights = scores.gather(-1, indices)
     if norm_topk_prob:
+        # 1e-20, DeepSeek's number, prevents 0 / 0 where all chosen sigmoids underflow.
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
     return route_scale * weights, indices
 
@@ -101,6 +108,8 @@ def update_bias(
     """
     if speed < 0:
         raise ValueError(f"speed is {speed}; it must not be negative")
+    # +1 for an expert with too few tokens: its bias rises and it is chosen more often.
+    # The size of the difference does not enter, so a step is always speed.
     load = load.to(bias.dtype)
     return bias + speed * torch.sign(load.mean() - load)
 
@@ -122,7 +131,9 @@ def sequence_balance_loss(
     counts = torch.zeros_like(scores[:, 0]).scatter_add(
         1, slots, torch.ones_like(slots, dtype=scores.dtype)
     )
+    # f has no gradient. It weighs the gradient of p: the scores of busy experts fall.
     f = counts * experts / (indices.shape[-1] * seq)
+    # Sigmoid scores do not sum to 1 over the experts; P is defined with shares that do.
     p = (scores / scores.sum(-1, keepdim=True)).mean(1)
     return (f * p).sum(-1).mean()
 
@@ -163,6 +174,8 @@ class Router(nn.Module):
 
     def _apply(self, fn, recurse=True):
         """Move as any module, with a bias of at least float32: it moves by 0.001."""
+        # BF16 keeps 8 significant bits. Next to a bias of 0.5, a step of 0.001 would be
+        # rounded away, and the bias would stop moving.
         exact = self.bias
         super()._apply(fn, recurse)
         if exact is not None:
@@ -173,21 +186,26 @@ class Router(nn.Module):
     def forward(
         self, x: Float[Tensor, "*batch dim"]
     ) -> tuple[Float[Tensor, "*batch k"], Int[Tensor, "*batch k"]]:
-        c, wide = self.config, torch.promote_types(x.dtype, torch.float32)
+        # Routing is computed in float32 at least. Two scores that round to the same
+        # BF16 number would make the choice arbitrary.
+        config, wide = self.config, torch.promote_types(x.dtype, torch.float32)
         logits = F.linear(x.to(wide), self.weight.to(wide))
-        scores = logits.sigmoid() if c.score_func == "sigmoid" else logits.softmax(-1)
+        scores = (
+            logits.sigmoid() if config.score_func == "sigmoid" else logits.softmax(-1)
+        )
         weights, indices = route(
             scores,
             self.bias,
-            c.n_activated_experts,
-            c.n_expert_groups,
-            c.n_limited_groups,
-            c.norm_topk_prob,
-            c.route_scale,
+            config.n_activated_experts,
+            config.n_expert_groups,
+            config.n_limited_groups,
+            config.norm_topk_prob,
+            config.route_scale,
         )
         self.scores, self.indices = scores, indices
+        # Evaluation must not move the biases, so only training passes count.
         if self.training:
-            self.load += count_load(indices, c.n_routed_experts)
+            self.load += count_load(indices, config.n_routed_experts)
         return weights.to(x.dtype), indices
 
     @torch.no_grad()
@@ -210,6 +228,7 @@ class Router(nn.Module):
         """The tokens counted since it was last taken, summed over all ranks."""
         load = self.load.clone()
         if dist.is_initialized():
+            # All ranks must update with the same load, or their biases would differ.
             dist.all_reduce(load)
         self.load.zero_()
         return load
@@ -244,8 +263,11 @@ def grouped_experts(
     expert computes, with other roundings in chapter 08.
     """
     slots = indices.flatten()
+    # Flattened slot i belongs to token i // k. Slots of -1 come first and are cut off.
+    # A stable sort keeps the order of tokens, so sums are reproducible.
     order = slots.argsort(stable=True)[(slots < 0).sum() :]
     token = order // indices.shape[1]
+    # minlength gives idle experts an empty part: parts and matrices stay aligned.
     counts = torch.bincount(slots[order], minlength=len(w1)).tolist()
     rows = x.index_select(0, token).split(counts)
     experts = zip(rows, w1.unbind(), w2.unbind(), w3.unbind(), strict=True)
@@ -269,8 +291,10 @@ def dense_experts(
     """
     rows = indices.T % (len(w1) + 1)  # -1 becomes one more row, which is cut off
     gates = x.new_zeros(len(w1) + 1, len(x)).scatter(0, rows, weights.T)[:-1]
-    each = x.expand(len(w1), -1, -1)
-    hidden = F.silu(torch.bmm(each, w1.mT)) * torch.bmm(each, w3.mT)
+    inputs = x.expand(len(w1), -1, -1)
+    hidden = F.silu(torch.bmm(inputs, w1.mT)) * torch.bmm(inputs, w3.mT)
+    # W2 is linear, so the gate may stand before it: g W2 h = W2 (g h). A gate of 0 also
+    # makes the gradient of an expert that was not chosen exactly 0.
     return torch.bmm(gates[..., None] * hidden, w2.mT).sum(0)
 
 

@@ -44,6 +44,8 @@ class MTPModule(nn.Module):
         embedded: Float[Tensor, "batch seq dim"],
         cache: KVCache | None = None,
     ) -> Float[Tensor, "batch seq dim"]:
+        # Separate norms: an embedding and a hidden state have very different lengths,
+        # and without norms the projection would mostly see the longer one.
         x = torch.cat([self.enorm(embedded), self.hnorm(hidden)], dim=-1)
         return self.norm(self.block(self.eh_proj(x), cache))
 
@@ -68,9 +70,17 @@ def mtp_losses(
     """
     losses, length = [], hidden.shape[1]
     for depth, module in enumerate(modules, start=1):
-        given, wanted = tokens[:, depth:length], tokens[:, depth + 1 :]
-        hidden = module(hidden[:, :-1], embed(given))
+        # From 0: position i reads tokens[i + depth], predicts tokens[i + depth + 1].
+        next_tokens, targets = tokens[:, depth:length], tokens[:, depth + 1 :]
+        # The last position has no token that far ahead; attention is causal, so
+        # dropping it changes no other. The states go on, so later losses train earlier
+        # modules.
+        hidden = module(hidden[:, :-1], embed(next_tokens))
         logits = head(hidden)
-        total = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum")
+        total = F.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), reduction="sum"
+        )
+        # Divided by T and not by the T - k terms: as in the paper, deeper modules weigh
+        # a little less. len(tokens) is the batch.
         losses.append(total / (length * len(tokens)))
     return losses

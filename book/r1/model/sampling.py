@@ -24,6 +24,8 @@ def left_pad(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
     """
     if not prompts or not all(prompts):
         raise ValueError("every prompt needs a token; start it with <bos>")
+    # With the last tokens of all prompts in one column, all rows continue at the same
+    # position, and one cache serves them.
     width = max(map(len, prompts))
     rows = [[PAD_ID] * (width - len(p)) + list(p) for p in prompts]
     return torch.tensor(rows), torch.tensor([width - len(p) for p in prompts])
@@ -87,28 +89,34 @@ def sample(
         )
     tokens, pads = left_pad(prompts)
     caches = model.new_caches(tokens.shape[1] + max_new_tokens)
+    # Without padding attention needs no mask, and the faster kernel is used.
     pads = pads if pads.any() else None
     logits = model(tokens, caches, pads)[:, -1]
-    going = torch.arange(len(prompts)).repeat_interleave(copies)
-    new = torch.full((len(going), max_new_tokens), PAD_ID)
-    rows, ended = torch.arange(len(going)), torch.zeros(len(going)).bool()
+    # Each prompt has been read once; the first step below copies its logits and caches.
+    remaining = torch.arange(len(prompts)).repeat_interleave(copies)
+    new_tokens = torch.full((len(remaining), max_new_tokens), PAD_ID)
+    rows, ended = torch.arange(len(remaining)), torch.zeros(len(remaining)).bool()
     for step in range(max_new_tokens):
-        if len(going) != len(logits):  # copies of the prompts, or half have ended
-            caches = [cache[going] for cache in caches]
-            pads = None if pads is None else pads[going]
-            logits = logits[going]
+        if len(remaining) != len(logits):  # copies of the prompts, or half have ended
+            caches = [cache[remaining] for cache in caches]
+            pads = None if pads is None else pads[remaining]
+            logits = logits[remaining]
         chosen = pick(logits, temperature, generator)
         if amend is not None:
-            chosen = amend(new[rows, :step], chosen)
-        new[rows, step] = torch.where(ended, PAD_ID, chosen)
+            chosen = amend(new_tokens[rows, :step], chosen)
+        # rows says which answer each remaining row of the batch belongs to. Rows that
+        # have ended draw until the batch shrinks; padding replaces these tokens.
+        new_tokens[rows, step] = torch.where(ended, PAD_ID, chosen)
         ended = ended | (chosen == EOS_ID)
         if ended.all() or step + 1 == max_new_tokens:
             break
         logits = model(chosen[:, None], caches, pads)[:, -1]
+        # Dropping rows copies the caches. By halves, an answer's cache is copied at
+        # most log2(batch) times.
         if 2 * ended.sum() >= len(ended):
-            going = (~ended).nonzero()[:, 0]
-            rows, ended = rows[going], ended[going]
-    texts = new.tolist()
+            remaining = (~ended).nonzero()[:, 0]
+            rows, ended = rows[remaining], ended[remaining]
+    texts = new_tokens.tolist()
     return [row[: row.index(EOS_ID) + 1] if EOS_ID in row else row for row in texts]
 
 
@@ -148,6 +156,8 @@ def ask(
     if isinstance(generator, int):
         generator = torch.Generator().manual_seed(generator)
     answers: list[list[Answer]] = []
+    # together counts answers, and a chunk consists of whole problems, so that a group
+    # is never divided between two calls.
     size = max(1, together // copies) if together else max(1, len(problems))
     for start in range(0, len(problems), size):
         prompts = [encode(p.prompt) for p in problems[start : start + size]]

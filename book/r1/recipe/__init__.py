@@ -4,8 +4,19 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["curation", "distillation", "preference", "spending"],
+    submodules=["at_test_time", "curation", "distillation", "preference"],
     submod_attrs={
+        "at_test_time": [
+            "best",
+            "budget",
+            "choices",
+            "chunks",
+            "clean_steps",
+            "final_scores",
+            "train_verifier",
+            "verifier_scores",
+            "vote",
+        ],
         "curation": ["cold_start", "keep", "other_data", "reject", "write_up"],
         "distillation": [
             "Tokens",
@@ -26,17 +37,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "pairs_of",
             "preference_loss",
             "taste",
-        ],
-        "spending": [
-            "best",
-            "budget",
-            "choices",
-            "chunks",
-            "clean_steps",
-            "final_scores",
-            "train_verifier",
-            "verifier_scores",
-            "vote",
         ],
     },
 )

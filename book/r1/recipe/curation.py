@@ -32,8 +32,8 @@ def cold_start(
     sizes = range(terms[0], terms[1] + 1)
     weights = [0.5**place for place in range(len(sizes))]
     while len(examples) < count:
-        (n,) = rng.choices(sizes, weights)
-        task = random_task(rng, (n, n))
+        (size,) = rng.choices(sizes, weights)
+        task = random_task(rng, (size, size))
         examples.setdefault(task.prompt, Example(task.prompt, solution(task)))
     return list(examples.values())
 
@@ -54,6 +54,7 @@ def keep(task: Task, text: str) -> bool:
     reading = judge(task, text)
     if not (text.endswith(EOS) and reading.right and reading.clean):
         return False
+    # The answer may be right by chance. The last step of the thought must give it too.
     return task.check(turn(steps_in(read(text).thought)[-1]))
 
 
@@ -84,14 +85,15 @@ def reject(
     taken: dict[str, list[tuple[Task, str]]] = {}
     counts = {"right": 0, "one_script": 0, "clean": 0}
     for task, text in zip(asked, texts, strict=True):
-        found = judge(task, text)
-        counts["right"] += found.right
-        counts["one_script"] += found.right and found.one_script
+        reading = judge(task, text)
+        counts["right"] += reading.right
+        # Each filter includes the ones before it, so the counts can only fall.
+        counts["one_script"] += reading.right and reading.one_script
         counts["clean"] += keep(task, text)
-        mine = taken.setdefault(task.prompt, [])
-        if keep(task, text) and len(mine) < per_task and (task, text) not in mine:
-            mine.append((task, text))
-    pairs = [pair for mine in taken.values() for pair in mine]
+        kept = taken.setdefault(task.prompt, [])
+        if keep(task, text) and len(kept) < per_task and (task, text) not in kept:
+            kept.append((task, text))
+    pairs = [pair for kept in taken.values() for pair in kept]
     shares = {name: count / len(texts) for name, count in counts.items()}
     row = {"sampled": len(texts), **shares, "taken": len(pairs) / len(texts)}
     return pairs, row

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from r1.cost.accounting import count_parameters
+from r1.cost.counting import count_parameters
 from r1.model.sampling import ask
 from r1.model.transformer import Model
 from r1.rl.grpo_loop import (
@@ -45,6 +45,7 @@ def flops(model: Model, tokens: Tokens) -> float:
     $N$ is `active_without_embedding`: of experts, those that work on the token. What
     attention spends on looking back is left out.
     """
+    # 2 operations a parameter forward, and 4 more backward for a token learned from.
     active = count_parameters(model.config).active_without_embedding
     return active * (2.0 * tokens.forward + 6.0 * tokens.learned)
 
@@ -80,9 +81,9 @@ def draw_traces(
         for problem, answer in pairs
         if answer.text.endswith(EOS) and keep(problem, answer.text)
     ]
-    read = sum(len(encode(problem.prompt)) for problem in problems)
-    written = sum(len(answer.ids) for _, answer in pairs)
-    return Traces(kept, len(pairs), Tokens(read + written))
+    prompt_tokens = sum(len(encode(problem.prompt)) for problem in problems)
+    answer_tokens = sum(len(answer.ids) for _, answer in pairs)
+    return Traces(kept, len(pairs), Tokens(prompt_tokens + answer_tokens))
 
 
 def divergence(
@@ -101,10 +102,14 @@ def divergence(
     """
     if kind not in DIVERGENCES:
         raise ValueError(f"kind is {kind!r}; use one of {DIVERGENCES}")
-    first, second = student.log_softmax(-1), teacher.log_softmax(-1)
+    # KL(p || q) = sum p (log p - log q). The first distribution weighs the differences;
+    # the two kinds differ only in whose distribution that is.
+    log_weights, log_other = student.log_softmax(-1), teacher.log_softmax(-1)
     if kind == "forward":
-        first, second = second, first
-    return (first.exp() * (first - second)).sum(-1)
+        log_weights, log_other = log_other, log_weights
+    # The exact sum over the vocabulary, not an estimate from the token that was drawn:
+    # the gradient has less noise.
+    return (log_weights.exp() * (log_weights - log_other)).sum(-1)
 
 
 def on_policy(
@@ -127,23 +132,23 @@ def on_policy(
 
     Source: Agarwal et al., 2024 (GKD), with lambda = 1.
     """
-    s, env = settings, environment
-    optimizer = optimizer or rl_optimizer(model, s.updates.lr)
+    optimizer = optimizer or rl_optimizer(model, settings.updates.lr)
     for step in progress(start, steps):
         generator = step_generator(seed, step)
-        problems = env.ask(seed, step, s.prompts)
-        rollout = roll_out(model, problems, s.sampling, generator)
-        rewards = score(rollout, env.reward, step)
-        metrics = {"step": step, **describe(rollout, rewards, s.sampling.group)}
-        some = rollout.rows(slice(None, None, 8))
-        metrics |= watch(model, teacher, some, s.sampling.temperature)
+        problems = environment.ask(seed, step, settings.prompts)
+        rollout = roll_out(model, problems, settings.sampling, generator)
+        rewards = score(rollout, environment.reward, step)
+        metrics = {"step": step, **describe(rollout, rewards, settings.sampling.group)}
+        sample = rollout.rows(slice(None, None, 8))
+        metrics |= watch(model, teacher, sample, settings.sampling.temperature)
         norms, losses = [], []
-        for rows in parts(s.updates, len(rewards), generator):
+        for rows in parts(settings.updates, len(rewards), generator):
             part = rollout.rows(rows)
             with torch.no_grad():
-                wanted = answer_logits(teacher, part)
-            apart = divergence(answer_logits(model, part), wanted, kind)
-            loss = aggregate(apart, part.mask, "token")
+                # The teacher is a constant. Both sides have temperature 1.
+                teacher_logits = answer_logits(teacher, part)
+            divergences = divergence(answer_logits(model, part), teacher_logits, kind)
+            loss = aggregate(divergences, part.mask, "token")
             norms.append(apply_gradient(model, optimizer, loss, f"{step=}"))
             losses.append(loss.item())
         mean = sum(losses) / len(losses)
@@ -162,5 +167,6 @@ def step_tokens(
     group = settings.sampling.group
     prompts = sum(len(encode(problem.prompt)) for problem in problems)
     answers = round(length * len(problems) * group)
+    # The update runs over whole rows, so a prompt is computed again for each answer.
     learned = settings.updates.epochs * (group * prompts + answers)
     return Tokens(prompts + answers, learned)

@@ -34,9 +34,9 @@ def features(task: Task, answer: str) -> Float[Tensor, " features"]:
     """
     asked = {task.question[i : i + 2] for i in range(len(task.question) - 1)}
     answer = answer[:SEEN_SYMBOLS]
-    found = [answer[i : i + 2] in asked for i in range(len(answer) - 1)]
+    restated = [answer[i : i + 2] in asked for i in range(len(answer) - 1)]
     marks = Counter(answer)
-    counts = (len(answer), sum(found), sum(marks[s] for s in "+-*"), marks["="])
+    counts = (len(answer), sum(restated), sum(marks[s] for s in "+-*"), marks["="])
     return torch.tensor([count / 10 for count in counts])
 
 
@@ -47,11 +47,12 @@ def taste(task: Task, answer: str) -> float:
     its kind (6=1+5: any two digits, the last sign and term of the problem), and a tenth
     less for every symbol behind those.
     """
+    # From the first symbol of a wrong kind on, every symbol costs.
     kinds = (DIGITS, "=", DIGITS, task.operations[-1], str(task.terms[-1]))
-    same = 0
-    while same < min(len(answer), 5) and answer[same] in kinds[same]:
-        same += 1
-    return same / 5 - 0.1 * (len(answer) - same)
+    matching = 0
+    while matching < min(len(answer), 5) and answer[matching] in kinds[matching]:
+        matching += 1
+    return matching / 5 - 0.1 * (len(answer) - matching)
 
 
 def choose(
@@ -63,11 +64,12 @@ def choose(
     """
     if not 0 <= noise <= 0.5:
         raise ValueError(f"noise is {noise}; take a share from 0 to 0.5")
-    first = taste(task, one) > taste(task, two)
+    prefers_one = taste(task, one) > taste(task, two)
     if taste(task, one) == taste(task, two):
-        first = rng.random() < 0.5
-    first ^= rng.random() < noise
-    return Pair(task, one, two) if first else Pair(task, two, one)
+        prefers_one = rng.random() < 0.5
+    # Exclusive or: with probability noise the choice is turned around.
+    prefers_one ^= rng.random() < noise
+    return Pair(task, one, two) if prefers_one else Pair(task, two, one)
 
 
 def pairs_of(
@@ -80,13 +82,15 @@ def pairs_of(
     without two different answers gives no pair.
     """
     size, pairs = len(texts) // len(tasks), []
-    for place, task in enumerate(tasks):
-        read_ones = map(read, texts[place * size : (place + 1) * size])
-        whole = sorted({found.answer for found in read_ones if found})
-        parts = {answer[: rng.randint(1, len(answer))] for answer in whole}
-        different = sorted(parts.union(whole))
-        if len(different) > 1:
-            pairs.append(choose(rng, task, *rng.sample(different, 2), noise))
+    for index, task in enumerate(tasks):
+        read_answers = map(read, texts[index * size : (index + 1) * size])
+        complete = sorted({answer.answer for answer in read_answers if answer})
+        # Beginnings of answers show the model what a missing part costs.
+        beginnings = {answer[: rng.randint(1, len(answer))] for answer in complete}
+        # Sorted: the order of a set differs between runs, and the draws with it.
+        candidates = sorted(beginnings.union(complete))
+        if len(candidates) > 1:
+            pairs.append(choose(rng, task, *rng.sample(candidates, 2), noise))
     return pairs
 
 
@@ -98,15 +102,16 @@ class Preference:
 
     def score(self, task: Task, text: str) -> float:
         """The score of a text; that of an answer that is not there is 0."""
-        found = read(text)
-        if found is None:
+        answer = read(text)
+        if answer is None:
             return 0.0
-        return float(features(task, found.answer) @ torch.tensor(self.weights))
+        return float(features(task, answer.answer) @ torch.tensor(self.weights))
 
     def reward(self, task: Task, text: str) -> float:
         r"""$\sigma(s)$, between 0 and 1; 0 where the form is not kept."""
         if read(text) is None:
             return 0.0
+        # A bounded reward: RL cannot gain without limit by making the score larger.
         return torch.tensor(self.score(task, text)).sigmoid().item()
 
 
@@ -117,6 +122,8 @@ def preference_loss(
 
     Source: Bradley and Terry, 1952; Ouyang et al., 2022, equation 1.
     """
+    # The score is linear, so s(chosen) - s(other) = w (f(chosen) - f(other)): only
+    # differences of features enter. logsigmoid does not overflow for large ones.
     return -torch.nn.functional.logsigmoid(differences @ weights).mean()
 
 
@@ -130,6 +137,8 @@ def fit(pairs: Sequence[Pair], decay: float = 1e-3) -> Preference:
     rows = [features(p.task, p.chosen) - features(p.task, p.other) for p in pairs]
     differences = torch.stack(rows)
     weights = torch.zeros(len(FEATURES), requires_grad=True)
+    # The loss is convex and has four weights: LBFGS finds its only minimum, from any
+    # start. The decay keeps it finite where the pairs can be separated.
     optimizer = torch.optim.LBFGS([weights], max_iter=200)
 
     def closure() -> Tensor:
@@ -148,4 +157,5 @@ def agreement(preference: Preference, pairs: Sequence[Pair]) -> float:
     gaps = torch.stack(
         [features(p.task, p.chosen) - features(p.task, p.other) for p in pairs]
     )
+    # sign is -1, 0 or 1, which becomes 0, 1/2 or 1.
     return ((gaps @ weights).sign() / 2 + 0.5).mean().item()

@@ -95,8 +95,10 @@ class Settings:
 def new_policy(base: Model) -> Model:
     """A copy of the base model to train, without its MTP modules."""
     policy = Model(replace(base.config, num_nextn_predict_layers=0))
+    # In RL the MTP modules would get no gradient, and not follow the model's changes.
     weights = base.state_dict().items()
     policy.load_state_dict({k: v for k, v in weights if not k.startswith("mtp.")})
+    # In eval mode routers count no load: RL does not update the biases.
     return policy.eval()
 
 
@@ -121,48 +123,53 @@ def grpo(
     Under torchrun `model` and `reference` are models whose rows are divided among the
     processes (r1.train.distributed.apart); everything else each process does alike.
     """
-    s, env = settings, environment
-    optimizer = optimizer or rl_optimizer(model, s.updates.lr)
+    optimizer = optimizer or rl_optimizer(model, settings.updates.lr)
     for step in progress(start, steps):
         generator = step_generator(seed, step)
 
         # A group of answers to each problem, and the reward of each answer.
-        problems = env.ask(seed, step, s.prompts)
-        rollout = roll_out(model, problems, s.sampling, generator)
-        rewards = score(rollout, env.reward, step)
+        problems = environment.ask(seed, step, settings.prompts)
+        rollout = roll_out(model, problems, settings.sampling, generator)
+        rewards = score(rollout, environment.reward, step)
 
-        metrics = {"step": step, **describe(rollout, rewards, s.sampling.group)}
-        some = rollout.rows(slice(None, None, 8))
-        metrics |= watch(model, reference, some, s.sampling.temperature)
-        if env.keep is not None:
+        metrics = {"step": step, **describe(rollout, rewards, settings.sampling.group)}
+        # Every eighth answer: enough to watch entropy and KL, at an eighth of the cost.
+        sample = rollout.rows(slice(None, None, 8))
+        metrics |= watch(model, reference, sample, settings.sampling.temperature)
+        if environment.keep is not None:
             rollout, rewards, metrics["asked"] = refill(
-                model, rollout, rewards, s, env, seed, step, generator
+                model, rollout, rewards, settings, environment, seed, step, generator
             )
             metrics |= {"kept_reward": rewards.mean().item()}
             metrics |= {"kept_length": rollout.mask.sum(1).double().mean().item()}
 
         # How much better than the rest of its group each answer is.
-        groups = rewards.view(-1, s.sampling.group)
-        advantages = group_advantages(groups, s.scale).flatten()
+        groups = rewards.view(-1, settings.sampling.group)
+        advantages = group_advantages(groups, settings.scale).flatten()
 
         # What stays as it is while the policy moves. With one update a step the old
         # log-probabilities are those of the first pass, so nothing is computed twice.
         constants = {}
         with torch.no_grad():
-            if not s.updates.one:
-                constants["logp_old"] = logprobs(model, rollout, s.sampling.temperature)
-            if getattr(s.loss, "kl_weight", 0.0):
+            if not settings.updates.one:
+                constants["logp_old"] = logprobs(
+                    model, rollout, settings.sampling.temperature
+                )
+            if getattr(settings.loss, "kl_weight", 0.0):
                 constants["logp_ref"] = logprobs(
-                    reference, rollout, s.sampling.temperature
+                    reference, rollout, settings.sampling.temperature
                 )
 
         losses, norms = [], []
-        for rows in parts(s.updates, len(rewards), generator):
+        for rows in parts(settings.updates, len(rewards), generator):
             part = rollout.rows(rows)
-            logp = logprobs(model, part, s.sampling.temperature)
+            logp = logprobs(model, part, settings.sampling.temperature)
             fixed = {name: values[rows] for name, values in constants.items()}
+            # The ratio is then 1 in value, and its gradient is that of log pi.
             fixed.setdefault("logp_old", logp.detach())
-            loss = s.loss(logp, advantages=advantages[rows], mask=part.mask, **fixed)
+            loss = settings.loss(
+                logp, advantages=advantages[rows], mask=part.mask, **fixed
+            )
             norms.append(apply_gradient(model, optimizer, loss.loss, f"{step=}"))
             losses.append(loss)
         yield {**metrics, **means(losses), "grad_norm": max(norms)}
@@ -178,6 +185,7 @@ def parts(
 ) -> Iterator[Tensor]:
     """The rows of each update of a step, in random order."""
     for _ in range(updates.epochs):
+        # A group may be divided: its advantages are those of the whole group already.
         order = torch.randperm(answers, generator=generator)
         yield from order.chunk(updates.minibatches)
 
@@ -188,6 +196,8 @@ def logprobs(
     """Log-probability of every token of the answers, as it was drawn."""
 
     def compute(part: Rollout) -> Tensor:
+        # Tokens were drawn from softmax(z / temperature): the policy gradient needs the
+        # probabilities of that distribution.
         logits = answer_logits(model, part) / temperature
         return token_logprobs(logits, part.tokens[:, 1:])
 
@@ -208,6 +218,7 @@ def by_length(
     ends; behind an answer's end there are zeros, which no loss looks at.
     """
     width = rollout.mask.shape[1]
+    # argmax of the flipped mask is the number of places behind the last True.
     ends = width - rollout.mask.flip(1).int().argmax(1)
     order, pieces = ends.argsort(stable=True), []
     for rows in order.split(together):
@@ -215,6 +226,7 @@ def by_length(
         part = rollout.rows(rows)
         part = part._replace(tokens=part.tokens[:, : end + 1], mask=part.mask[:, :end])
         pieces.append(F.pad(compute(part), (0, width - end)))
+    # argsort of a permutation is its inverse: rows return to where they were.
     return torch.cat(pieces)[order.argsort()]
 
 
@@ -233,36 +245,39 @@ def refill(
     Returns them, their rewards, and how many problems were asked in all. After ROUNDS
     of asking what there is must do; without any group the first rollout is kept whole.
     """
-    s, env, first, kept, found = settings, environment, (rollout, rewards), [], 0
+    prompts, group = settings.prompts, settings.sampling.group
+    first_rollout, kept_groups, kept_count = (rollout, rewards), [], 0
     for asked in range(1, ROUNDS + 1):
-        groups = env.keep(rewards.view(-1, s.sampling.group)).nonzero()[:, 0]
-        groups = groups[: s.prompts - found]
-        within = torch.arange(s.sampling.group)
-        rows = (groups[:, None] * s.sampling.group + within).flatten()
+        groups = environment.keep(rewards.view(-1, group)).nonzero()[:, 0]
+        groups = groups[: prompts - kept_count]
+        within = torch.arange(group)
+        rows = (groups[:, None] * group + within).flatten()
         if len(rows):
-            kept.append((rollout.rows(rows), rewards[rows]))
-        found += len(groups)
-        if found == s.prompts or asked == ROUNDS:
+            kept_groups.append((rollout.rows(rows), rewards[rows]))
+        kept_count += len(groups)
+        if kept_count == prompts or asked == ROUNDS:
             break
-        problems = env.ask(seed, step, s.prompts * (asked + 1))[s.prompts * asked :]
-        rollout = roll_out(model, problems, s.sampling, generator)
-        rewards = score(rollout, env.reward, step)
-    kept = kept or [first]
-    both = torch.cat([values for _, values in kept])
-    return join([part for part, _ in kept]), both, asked * s.prompts
+        # ask depends on seed and step alone, so more problems begin with those that
+        # were asked already. The slice takes the new ones.
+        problems = environment.ask(seed, step, prompts * (asked + 1))[prompts * asked :]
+        rollout = roll_out(model, problems, settings.sampling, generator)
+        rewards = score(rollout, environment.reward, step)
+    kept_groups = kept_groups or [first_rollout]
+    kept_rewards = torch.cat([values for _, values in kept_groups])
+    return join([part for part, _ in kept_groups]), kept_rewards, asked * prompts
 
 
 def describe(rollout: Rollout, rewards: Tensor, group: int) -> dict[str, float]:
     """What the answers of a step are like, as shares and means."""
     pairs = zip(rollout.problems, rollout.texts, strict=True)
-    right = [accuracy_reward(problem, text) for problem, text in pairs]
-    thought = [text.startswith("<think>") for text in rollout.texts]
+    correct = [accuracy_reward(problem, text) for problem, text in pairs]
+    thinking = [text.startswith("<think>") for text in rollout.texts]
     groups = rewards.view(-1, group)
     silent = (groups == groups[:, :1]).all(1)
     return {
         "reward": rewards.mean().item(),
-        "accuracy": sum(right) / len(right),
-        "thinking": sum(thought) / len(thought),
+        "accuracy": sum(correct) / len(correct),
+        "thinking": sum(thinking) / len(thinking),
         "length": rollout.mask.sum(1).double().mean().item(),
         "no_signal": silent.double().mean().item(),
     }
@@ -275,15 +290,16 @@ def watch(
     """How undecided the policy is, and how far from its reference: means a token."""
     logits = answer_logits(model, rollout) / temperature
     logp = token_logprobs(logits, rollout.tokens[:, 1:])
-    away = kl(logp, logprobs(reference, rollout, temperature))
+    divergence = kl(logp, logprobs(reference, rollout, temperature))
     return {
         "entropy": aggregate(entropy(logits), rollout.mask, "token").item(),
-        "kl": aggregate(away, rollout.mask, "token").item(),
+        "kl": aggregate(divergence, rollout.mask, "token").item(),
     }
 
 
 def entropy(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
     r"""How undecided each distribution is, in nats: $-\sum_v p_v \log p_v$."""
+    # From log(softmax), a p that underflows to 0 would give 0 * -inf = nan.
     logp = logits.log_softmax(-1)
     return -(logp.exp() * logp).sum(-1)
 

@@ -28,10 +28,13 @@ def ratio(
     """
     if level not in ("token", "sequence"):
         raise ValueError(f"level is {level!r}; use 'token' or 'sequence'")
-    change = (logp - logp_old).masked_fill(~mask, 0.0)
+    # Masked before exp, which may be inf at padding: inf times 0 would be nan.
+    log_ratio = (logp - logp_old).masked_fill(~mask, 0.0)
     if level == "sequence":
-        change = change.sum(-1, keepdim=True).expand_as(change)
-    return change.exp()
+        # A product of ratios is the exponential of a sum of logarithms, in which no
+        # partial product can overflow.
+        log_ratio = log_ratio.sum(-1, keepdim=True).expand_as(log_ratio)
+    return log_ratio.exp()
 
 
 def clipped_surrogate(
@@ -48,6 +51,9 @@ def clipped_surrogate(
     Source: Schulman et al., 2017, equation 7; DeepSeekMath, equation 3.
     """
     low, high = clip
+    # A > 0: min(rho, 1 + high) A, no gain from going above. A < 0: max(rho, 1 - low) A,
+    # none from going below. On the other side of the range rho A is the smaller term,
+    # so the gradient can bring a token back.
     return torch.minimum(rho * advantages, rho.clamp(1 - low, 1 + high) * advantages)
 
 
@@ -79,10 +85,14 @@ def kl(
     """
     if estimator not in KL_ESTIMATORS:
         raise ValueError(f"estimator is {estimator!r}; use one of {KL_ESTIMATORS}")
-    above = logp - logp_ref
+    # Under pi the mean of exp(-l) = pi_ref / pi is 1. So k3 adds a term of mean 0 to
+    # k1, and is never negative because e^x >= 1 + x. exp(+l) would have another mean.
+    log_ratio = logp - logp_ref
     if estimator == "k1":
-        return above
-    return above.square() / 2 if estimator == "k2" else (-above).exp() + above - 1
+        return log_ratio
+    if estimator == "k2":
+        return log_ratio.square() / 2
+    return (-log_ratio).exp() + log_ratio - 1
 
 
 class Loss(NamedTuple):
@@ -117,20 +127,24 @@ def grpo_loss(
     """
     if kl_weight and logp_ref is None:
         raise ValueError(f"kl_weight is {kl_weight} and logp_ref is None; give it")
+    # If logp_old is logp, detached, rho is 1 but its gradient is that of log pi: a loss
+    # whose value is 0 can still have a gradient.
     rho = ratio(logp, logp_old.detach(), mask, level)
-    spread = advantages[:, None].expand_as(rho)
-    objective = clipped_surrogate(rho, spread, clip)
-    away = torch.zeros_like(logp)
-    if logp_ref is not None:  # prompt and padding may be anywhere: e to that is inf
-        away = kl(
+    # GRPO gives all tokens of an answer the same advantage.
+    token_advantages = advantages[:, None].expand_as(rho)
+    objective = clipped_surrogate(rho, token_advantages, clip)
+    divergence = torch.zeros_like(logp)
+    # Prompt and padding may have any difference, and exp of it may be inf: mask before.
+    if logp_ref is not None:
+        divergence = kl(
             logp.masked_fill(~mask, 0.0), logp_ref.masked_fill(~mask, 0.0).detach()
         )
-        objective = objective - kl_weight * away
-    gone = silenced(rho, spread, clip)
+        objective = objective - kl_weight * divergence
+    clipped = silenced(rho, token_advantages, clip)
     return Loss(
         -aggregate(objective, mask, how, constant),
-        aggregate(away.detach(), mask, "token"),
-        aggregate(gone.to(logp.dtype), mask, "token"),
+        aggregate(divergence.detach(), mask, "token"),
+        aggregate(clipped.to(logp.dtype), mask, "token"),
     )
 
 

@@ -25,8 +25,10 @@ def mean_ratio(
 
     Source: GSPO, equation 7.
     """
-    change = (logp - logp_old.detach()).masked_fill(~mask, 0.0)
-    return (change.sum(-1) / mask.sum(-1)).exp()
+    log_ratio = (logp - logp_old.detach()).masked_fill(~mask, 0.0)
+    # A root of order |o| is a division by |o| of the logarithm. It keeps the ratio of a
+    # long answer near to 1, which is why the clip range of GSPO is so narrow.
+    return (log_ratio.sum(-1) / mask.sum(-1)).exp()
 
 
 def gspo_loss(
@@ -43,10 +45,12 @@ def gspo_loss(
 
     Source: GSPO, equation 5 (range: section 5.1).
     """
-    s = mean_ratio(logp, logp_old, mask)
-    gone = silenced(s, advantages, clip)[:, None].expand_as(logp).to(logp.dtype)
-    loss = -clipped_surrogate(s, advantages, clip).mean()
-    return Loss(loss, NONE, aggregate(gone, mask, "token"))
+    mean_ratios = mean_ratio(logp, logp_old, mask)
+    clipped = (
+        silenced(mean_ratios, advantages, clip)[:, None].expand_as(logp).to(logp.dtype)
+    )
+    loss = -clipped_surrogate(mean_ratios, advantages, clip).mean()
+    return Loss(loss, NONE, aggregate(clipped, mask, "token"))
 
 
 def gspo_token_loss(
@@ -61,10 +65,12 @@ def gspo_token_loss(
 
     Source: GSPO, equations 13 and 14.
     """
-    s = mean_ratio(logp, logp_old, mask).detach()[:, None]
-    rho = s * (logp - logp.detach()).masked_fill(~mask, 0.0).exp()
-    spread = advantages[:, None].expand_as(rho)
-    loss = -aggregate(clipped_surrogate(rho, spread, clip), mask, "sequence")
+    mean_ratios = mean_ratio(logp, logp_old, mask).detach()[:, None]
+    # The value of exp(logp - sg[logp]) is 1 and its gradient is that of logp. So rho
+    # has the value s, and its gradient goes to each token separately.
+    rho = mean_ratios * (logp - logp.detach()).masked_fill(~mask, 0.0).exp()
+    token_advantages = advantages[:, None].expand_as(rho)
+    loss = -aggregate(clipped_surrogate(rho, token_advantages, clip), mask, "sequence")
     return gspo_loss(logp, logp_old, advantages, mask, clip)._replace(loss=loss)
 
 
@@ -82,11 +88,15 @@ def product_loss(
     has taken it out of a sum of $|o_i|$ equal numbers.
     """
     product = ratio(logp, logp_old.detach(), mask, "sequence")
-    spread = advantages[:, None].expand_as(product)
-    gain = clipped_surrogate(product, spread, clip) / mask.sum(-1, keepdim=True)
-    gone = silenced(product, spread, clip).to(logp.dtype)
-    loss = -aggregate(gain, mask, "sequence")
-    return Loss(loss, NONE, aggregate(gone, mask, "token"))
+    token_advantages = advantages[:, None].expand_as(product)
+    # aggregate takes the mean of |o| equal numbers, which cancels its own 1 / |o|. Here
+    # is the 1 / |o| that remains.
+    objective = clipped_surrogate(product, token_advantages, clip) / mask.sum(
+        -1, keepdim=True
+    )
+    clipped = silenced(product, token_advantages, clip).to(logp.dtype)
+    loss = -aggregate(objective, mask, "sequence")
+    return Loss(loss, NONE, aggregate(clipped, mask, "token"))
 
 
 def cispo_loss(
@@ -107,12 +117,22 @@ def cispo_loss(
 
     Source: MiniMax-M1, equations 4 and 5; the lower bound: equations 6 and 7.
     """
-    rho, spread = ratio(logp, logp_old.detach(), mask).detach(), advantages[:, None]
-    dropped = (rho < lowest) & (spread < 0)
-    gain = rho.clamp(max=highest) * spread * logp.masked_fill(~mask | dropped, 0.0)
-    lowered = (((rho > highest) & (spread != 0)) | dropped).to(logp.dtype)
+    # The ratio is a constant weight here, and the gradient comes from log pi. So the
+    # bound limits a token's gradient, where PPO's clip sets it to 0.
+    rho, token_advantages = (
+        ratio(logp, logp_old.detach(), mask).detach(),
+        advantages[:, None],
+    )
+    # A negative advantage and a low ratio: the token has become unlikely already.
+    dropped = (rho < lowest) & (token_advantages < 0)
+    objective = (
+        rho.clamp(max=highest)
+        * token_advantages
+        * logp.masked_fill(~mask | dropped, 0.0)
+    )
+    lowered = (((rho > highest) & (token_advantages != 0)) | dropped).to(logp.dtype)
     return Loss(
-        -aggregate(gain, mask, "token"), NONE, aggregate(lowered, mask, "token")
+        -aggregate(objective, mask, "token"), NONE, aggregate(lowered, mask, "token")
     )
 
 
@@ -131,14 +151,19 @@ def masked_loss(
 
     Source: DeepSeek-V3.2, equations 8 and 9; its threshold is not published.
     """
-    away = -mean_ratio(logp, logp_old, mask).detach().log()
-    stays = (advantages >= 0) | (away <= furthest)
+    # -log of the mean ratio is the mean of log(old / new): an estimate of KL(old ||
+    # new), because the tokens were drawn from old.
+    distance = -mean_ratio(logp, logp_old, mask).detach().log()
+    unmasked = (advantages >= 0) | (distance <= furthest)
     rho = ratio(logp, logp_old.detach(), mask)
-    spread = advantages[:, None].expand_as(rho)
-    gain = clipped_surrogate(rho, spread, clip) * stays[:, None]
-    gone = (silenced(rho, spread, clip) | ~stays[:, None]).to(logp.dtype)
-    loss = -aggregate(gain, mask, "sequence")
-    return Loss(loss, NONE, aggregate(gone, mask, "token"))
+    token_advantages = advantages[:, None].expand_as(rho)
+    # Set to 0 and not left out: the mean over answers keeps its denominator.
+    objective = clipped_surrogate(rho, token_advantages, clip) * unmasked[:, None]
+    clipped = (silenced(rho, token_advantages, clip) | ~unmasked[:, None]).to(
+        logp.dtype
+    )
+    loss = -aggregate(objective, mask, "sequence")
+    return Loss(loss, NONE, aggregate(clipped, mask, "token"))
 
 
 def token_weights(
@@ -153,9 +178,10 @@ def token_weights(
     Every loss of this family is $\sum w_{i,t} \nabla \log \pi_{i,t}$ with a $w$ of its
     own: what they differ in is here.
     """
+    # A leaf of its own: the gradient stops at the log-probabilities, before the model.
     leaf = logp.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(loss(leaf, logp_old, advantages, mask).loss, leaf)
-    return -slope
+    (gradient,) = torch.autograd.grad(loss(leaf, logp_old, advantages, mask).loss, leaf)
+    return -gradient
 
 
 def overlong_penalty(length: int, longest: int, cache: int) -> float:
@@ -166,6 +192,7 @@ def overlong_penalty(length: int, longest: int, cache: int) -> float:
     """
     if not 1 <= cache <= longest:
         raise ValueError(f"cache is {cache}; choose between 1 and longest={longest}")
+    # 0.0 - x and not -x, which would print -0.0 for a short answer.
     return 0.0 - min(1.0, max(0.0, (length - (longest - cache)) / cache))
 
 

@@ -50,6 +50,8 @@ class PPOSettings:
 def new_critic(base: Model) -> Model:
     """A model of the policy's size whose first output is a value; it begins at 0."""
     critic = new_policy(base)
+    # With V = 0 at the start, the first advantages are the rewards, without a random
+    # critic's noise.
     torch.nn.init.zeros_(critic.head.weight)
     return critic
 
@@ -79,14 +81,20 @@ def gae(
     if not 0 <= lam <= 1 or not 0 <= gamma <= 1:
         raise ValueError(f"lam is {lam}, gamma is {gamma}; both must be from 0 to 1")
     advantages = torch.zeros_like(values)
-    ahead = next_value = torch.zeros_like(rewards)
+    # A_t = delta_t + gamma lambda A_(t+1): backward in time, one pass gives all sums.
+    running = next_value = torch.zeros_like(rewards)
+    # The last token of an answer is one of the answer whose successor is not.
     following = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], dim=1)
     for t in reversed(range(values.shape[1])):
         last = mask[:, t] & ~following[:, t]
+        # At the last token next_value is 0, because the episode ends there.
         delta = rewards * last + gamma * next_value - values[:, t]
-        ahead = (delta + gamma * lam * ahead) * mask[:, t]
-        advantages[:, t] = ahead
+        # The mask sets padding to 0. So the recursion starts anew at the last token of
+        # each row, wherever it is.
+        running = (delta + gamma * lam * running) * mask[:, t]
+        advantages[:, t] = running
         next_value = values[:, t] * mask[:, t]
+    # A = return - V, so A + V is the target of the critic.
     return advantages, (advantages + values) * mask
 
 
@@ -97,10 +105,10 @@ def whiten(
 
     Values that are all equal become exactly 0, in whatever way their mean is rounded.
     """
-    seen = values[mask]
-    if (seen == seen[:1]).all():
+    masked = values[mask]
+    if (masked == masked[:1]).all():
         return torch.zeros_like(values)
-    return (values - seen.mean()) / seen.std(correction=0) * mask
+    return (values - masked.mean()) / masked.std(correction=0) * mask
 
 
 def ppo(
@@ -122,46 +130,51 @@ def ppo(
 
     Raises ValueError for an environment that keeps some groups only.
     """
-    s, env = settings, environment
-    if env.keep is not None:
+    if environment.keep is not None:
         raise ValueError("PPO compares no groups; leave out the environment's keep")
     optimizers = optimizers or (
-        rl_optimizer(model, s.updates.lr),
-        rl_optimizer(critic, s.critic_lr),
+        rl_optimizer(model, settings.updates.lr),
+        rl_optimizer(critic, settings.critic_lr),
     )
     for step in progress(start, steps):
         generator = step_generator(seed, step)
-        problems = env.ask(seed, step, s.prompts)
-        rollout = roll_out(model, problems, s.sampling, generator)
-        rewards, mask = score(rollout, env.reward, step), rollout.mask
-        metrics = {"step": step, **describe(rollout, rewards, s.sampling.group)}
-        some = rollout.rows(slice(None, None, 8))
-        metrics |= watch(model, reference, some, s.sampling.temperature)
+        problems = environment.ask(seed, step, settings.prompts)
+        rollout = roll_out(model, problems, settings.sampling, generator)
+        rewards, mask = score(rollout, environment.reward, step), rollout.mask
+        metrics = {"step": step, **describe(rollout, rewards, settings.sampling.group)}
+        sample = rollout.rows(slice(None, None, 8))
+        metrics |= watch(model, reference, sample, settings.sampling.temperature)
 
         # What the critic expects, and by how much the rest of the answer is better.
-        with torch.set_grad_enabled(s.updates.one):  # then these are learned from
+        # With one update the critic learns from this pass, so it needs the gradient.
+        # With several, each update computes values anew, and these are constants.
+        with torch.set_grad_enabled(settings.updates.one):
             values = values_of(critic, rollout)
-        advantages, returns = gae(rewards, values.detach(), mask, s.lam)
+        # detach: the policy must not improve its advantages by changing the critic.
+        advantages, returns = gae(rewards, values.detach(), mask, settings.lam)
+        # Returns come before whitening: the critic learns rewards in their own unit.
         advantages = whiten(advantages, mask)
         error = (returns - values.detach()).square()
         metrics["value_error"] = aggregate(error, mask, "token").item()
 
         logp_old = None
-        if not s.updates.one:
+        if not settings.updates.one:
             with torch.no_grad():
-                logp_old = logprobs(model, rollout, s.sampling.temperature)
+                logp_old = logprobs(model, rollout, settings.sampling.temperature)
         norms, losses = [], []
-        for rows in parts(s.updates, len(rewards), generator):
+        for rows in parts(settings.updates, len(rewards), generator):
             part = rollout.rows(rows)
-            logp = logprobs(model, part, s.sampling.temperature)
-            old = logp.detach() if logp_old is None else logp_old[rows]
-            rho = ratio(logp, old, part.mask)
-            gain = clipped_surrogate(rho, advantages[rows], s.clip)
-            losses.append(-aggregate(gain, part.mask, s.how))
+            logp = logprobs(model, part, settings.sampling.temperature)
+            part_logp_old = logp.detach() if logp_old is None else logp_old[rows]
+            rho = ratio(logp, part_logp_old, part.mask)
+            objective = clipped_surrogate(rho, advantages[rows], settings.clip)
+            losses.append(-aggregate(objective, part.mask, settings.how))
             norms.append(apply_gradient(model, optimizers[0], losses[-1], f"{step=}"))
-            now = values[rows] if s.updates.one else values_of(critic, part)
-            surprise = (now - returns[rows]).square() / 2
-            value_loss = aggregate(surprise, part.mask, "token")
+            predicted = (
+                values[rows] if settings.updates.one else values_of(critic, part)
+            )
+            squared_error = (predicted - returns[rows]).square() / 2
+            value_loss = aggregate(squared_error, part.mask, "token")
             apply_gradient(critic, optimizers[1], value_loss, f"{step=}, critic")
         loss = sum(x.item() for x in losses) / len(losses)
         yield {**metrics, "loss": loss, "grad_norm": max(norms)}

@@ -1,6 +1,7 @@
 """Rules that turn an answer into a number, and a group of them into advantages.
 
-No model is asked.
+No model is asked. To train with another reward, give `Environment(reward=...)` to the
+loop.
 """
 
 import math
@@ -51,6 +52,8 @@ def rule_reward(problem: Problem, text: str, form: float = 0.1) -> float:
 
     What the right form is, the problem says: see `Problem.value`.
     """
+    # A right answer has a value too, so it earns 1 + form. Form alone is small, so that
+    # no wrong answer is worth more than a right one.
     return float(is_right(problem, text)) + form * (said(problem, text) is not None)
 
 
@@ -87,9 +90,12 @@ def group_advantages(
     if not torch.isfinite(rewards).all():
         bad = rewards[~torch.isfinite(rewards)][0].item()
         raise ValueError(f"a reward is {bad}; rewards must be finite numbers")
+    # Comparing rewards is exact. Their mean may be rounded (0.1 three times), and a
+    # tiny deviation divided by a tiny standard deviation would be an advantage of 1.
     equal = (rewards == rewards[..., :1]).all(-1, keepdim=True)
-    above = (rewards - rewards.mean(-1, keepdim=True)).masked_fill(equal, 0.0)
+    centered = (rewards - rewards.mean(-1, keepdim=True)).masked_fill(equal, 0.0)
     if not scale:
-        return above
+        return centered
     std = rewards.std(-1, correction=0, keepdim=True)
-    return above / std.masked_fill(equal, 1.0)
+    # The numerator of such groups is 0; dividing by 1 in place of 0 keeps it 0.
+    return centered / std.masked_fill(equal, 1.0)

@@ -36,10 +36,10 @@ class Rollout(NamedTuple):
     pads: Int[Tensor, " batch"] | None
     mask: Bool[Tensor, "batch seq"]
 
-    def rows(self, some: Tensor | slice) -> "Rollout":
+    def rows(self, selection: Tensor | slice) -> "Rollout":
         """A part of it, without its texts."""
-        pads = None if self.pads is None else self.pads[some]
-        return Rollout([], [], self.tokens[some], pads, self.mask[some])
+        pads = None if self.pads is None else self.pads[selection]
+        return Rollout([], [], self.tokens[selection], pads, self.mask[selection])
 
 
 def roll_out(
@@ -49,41 +49,57 @@ def roll_out(
     generator: torch.Generator | int = 0,
 ) -> Rollout:
     """Write a group of answers to each problem; `generator` fixes the draws."""
-    s = sampling
-    groups = ask(model, problems, s.group, generator, s.temperature, s.max_new_tokens)
-    asked = [problem for problem in problems for _ in range(s.group)]
+    groups = ask(
+        model,
+        problems,
+        sampling.group,
+        generator,
+        sampling.temperature,
+        sampling.max_new_tokens,
+    )
+    asked = [problem for problem in problems for _ in range(sampling.group)]
     answers = [answer.ids for group in groups for answer in group]
+    # Prompts end in the same column and answers begin in the next one, so that the
+    # place of an answer is the same in all rows.
     left, pads = left_pad([encode(problem.prompt) for problem in problems])
     width = max(map(len, answers))
     right = torch.tensor([a + [PAD_ID] * (width - len(a)) for a in answers])
-    tokens = torch.cat([left.repeat_interleave(s.group, 0), right], dim=1)
+    tokens = torch.cat([left.repeat_interleave(sampling.group, 0), right], dim=1)
+    # Place 0 is the last token of the prompt, whose logits predict the first of the
+    # answer: the mask is one column to the left of the tokens that it is about.
     place = torch.arange(tokens.shape[1] - 1) - (left.shape[1] - 1)
     lengths = torch.tensor(list(map(len, answers)))
+    # The end token is learned, the padding behind it is not.
     mask = (place >= 0) & (place < lengths[:, None])
-    pads = pads.repeat_interleave(s.group) if pads.any() else None
+    pads = pads.repeat_interleave(sampling.group) if pads.any() else None
     texts = [answer.text for group in groups for answer in group]
     return Rollout(asked, texts, tokens, pads, mask)
 
 
 def join(rollouts: list[Rollout]) -> Rollout:
     """One rollout of several, one below the other, padded to one width."""
+    # argmax of 0s and 1s is the place of the first 1: the width of the prompts, less 1.
+    # It is the same in all rows of a rollout.
     lefts = [int(r.mask[0].int().argmax()) for r in rollouts]
-    most = max(lefts)
+    longest = max(lefts)
     width = max(
-        r.mask.shape[1] + most - n for r, n in zip(rollouts, lefts, strict=True)
+        r.mask.shape[1] + longest - n for r, n in zip(rollouts, lefts, strict=True)
     )
     tokens, masks, pads = [], [], []
     for r, left in zip(rollouts, lefts, strict=True):
-        sides = (most - left, width - r.mask.shape[1] - (most - left))
+        # On the left up to the longest prompt, on the right up to the longest answer:
+        # the columns of the prompts' ends coincide again.
+        sides = (longest - left, width - r.mask.shape[1] - (longest - left))
         tokens.append(F.pad(r.tokens, sides, value=PAD_ID))
         masks.append(F.pad(r.mask, sides))
-        none = torch.zeros(len(r.tokens), dtype=torch.long)
-        pads.append((none if r.pads is None else r.pads) + sides[0])
-    both = torch.cat(pads)
+        # What is added on the left is padding for attention too.
+        no_pads = torch.zeros(len(r.tokens), dtype=torch.long)
+        pads.append((no_pads if r.pads is None else r.pads) + sides[0])
+    all_pads = torch.cat(pads)
     return Rollout(
         [p for r in rollouts for p in r.problems],
         [text for r in rollouts for text in r.texts],
         torch.cat(tokens),
-        both if both.any() else None,
+        all_pads if all_pads.any() else None,
         torch.cat(masks),
     )

@@ -7,6 +7,8 @@ from r1.text.tokenizer import EOS
 
 SCRIPTS = {"digits": frozenset("0123456789"), "letters": frozenset("abcdefghij")}
 MOST_DIGITS = 18  # as many as always fit into 64 bits
+# [^<] ends at the next tag, so no part can match in two ways, and a match takes linear
+# time also for a hostile text.
 _FORM = re.compile("(?:<think>([^<]*)</think>)?<answer>([^<]+)</answer>")
 _INTEGER = re.compile(f"0|-?[1-9][0-9]{{0,{MOST_DIGITS - 1}}}")
 
@@ -30,6 +32,7 @@ def read(text: str) -> Answer | None:
         >>> read("<answer>1</answer><answer>2</answer>") is None
         True
     """
+    # fullmatch and not search: around the form, text could be hidden.
     match = _FORM.fullmatch(text.removesuffix(EOS))
     return Answer(match[1], match[2]) if match else None
 
@@ -80,5 +83,7 @@ def script_share(thought: str, script: str = "digits") -> float:
     """
     if script not in SCRIPTS:
         raise ValueError(f"script is {script!r}; use 'digits' or 'letters'")
+    # Signs and separators are the same in both scripts, so they count for neither.
+    # isalnum knows every alphabet: a third script lowers the share.
     symbols = [c for c in thought if c.isalnum()]
     return sum(c in SCRIPTS[script] for c in symbols) / max(1, len(symbols))

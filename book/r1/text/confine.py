@@ -48,16 +48,22 @@ def filter_rules(machine: str) -> list[tuple[int, int, int, int]]:
     """
     column, architecture = MACHINES[machine]
     numbers = [call[column] for call in CALLS.values()]
+    # Numbers of system calls mean other calls on other architectures (32-bit calls on
+    # x86-64), so the architecture is checked first.
     rules = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture)]
     rules += [(RETURN, 0, 0, KILL), (LOAD, 0, 0, NUMBER)]
     for number in (*numbers, *(X86_ONLY if column == 0 else ())):
+        # Jumps count the instructions to skip: another number skips ALLOW.
         rules += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
     for call, argument, test in (
         (OPENAT, 2, (ANY_BIT, 0, 1, WRITING)),
         (IOCTL, 1, (EQUAL, 1, 0, IS_TERMINAL)),
     ):
+        # If it is another call, skip the four instructions that look at its argument.
+        # ARGUMENT reads the lower half of the 8 bytes, which holds all the flags.
         rules += [(EQUAL, 0, 4, call[column]), (LOAD, 0, 0, ARGUMENT + 8 * argument)]
         rules += [test, (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+    # What is not listed fails: a list of forbidden calls would miss new ones.
     return [*rules, (RETURN, 0, 0, REFUSE)]
 
 

@@ -17,6 +17,8 @@ def _fact(kind: str, key: str, symbols: str) -> str:
 
 
 def _key(rng: random.Random, symbols: str) -> str:
+    # One of FACTS numbers, each spread over 0 to 9999: the keys look arbitrary, and
+    # there are few enough to be met often.
     number = random.Random(f"key/{rng.randrange(FACTS)}").randrange(10_000)
     return "".join(symbols[int(digit)] for digit in f"{number:04}")
 

@@ -62,6 +62,7 @@ class Problem:
     @property
     def held_out(self) -> bool:
         """Whether training never sees this problem: one in eight, by checksum."""
+        # A checksum and not hash(), which differs between runs of Python.
         return zlib.crc32(self.prompt.encode()) % 8 == 0
 
 
@@ -83,10 +84,10 @@ def random_problem(
 ) -> Problem:
     """Draw a problem of `terms` (fewest, most) terms from one side of the split."""
     while True:
-        n = rng.randint(*terms)
+        count = rng.randint(*terms)
         problem = Problem(
-            tuple(rng.randint(2, 9) for _ in range(n)),
-            "".join(rng.choice("+-*") for _ in range(n - 1)),
+            tuple(rng.randint(2, 9) for _ in range(count)),
+            "".join(rng.choice("+-*") for _ in range(count - 1)),
         )
         if problem.held_out == held_out:
             return problem
@@ -123,8 +124,11 @@ def careless_solution(
     for sign, term in zip(problem.operations, problem.terms[1:], strict=True):
         left, result = result, OPERATIONS[sign](result, term)
         if rng.random() < mistakes:
+            # Adding 1 to 9 modulo 10 gives one of the nine wrong digits.
             wrong = (result + rng.randint(1, 9)) % 10
             steps.append(f"{left}{sign}{term}={wrong}")
+            # Without a repair the next step starts from the wrong result, as it would
+            # for somebody who has not noticed.
             if rng.random() >= repaired:
                 result = wrong
                 continue
@@ -143,10 +147,14 @@ def count_mistakes(thought: str) -> tuple[int, int, int]:
     """
     thought = thought.translate(TO_DIGITS)
     steps = [match.groups() for match in re.finditer(STEP, thought)]
+    # Judged from its own operands: a mistake that is carried on counts once.
     right = [OPERATIONS[s](int(a), int(b)) == int(c) for a, s, b, c in steps]
+    # A repair has the same left side, and the right result in place of a wrong one.
     repaired = sum(
-        not was and now and one[:3] == two[:3]
-        for (one, two), (was, now) in zip(pairwise(steps), pairwise(right), strict=True)
+        not right_before and right_after and step[:3] == following[:3]
+        for (step, following), (right_before, right_after) in zip(
+            pairwise(steps), pairwise(right), strict=True
+        )
     )
     return len(steps), len(steps) - sum(right), repaired
 

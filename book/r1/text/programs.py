@@ -58,10 +58,12 @@ DEFAULTS = Limits()
 def _started(folder: Path, limits: Limits) -> Iterator[subprocess.Popen]:
     """The process of a program; killed with its group on the way out."""
     (folder / "empty").mkdir()
-    given = {k: getattr(limits, k) for k in ("cpu", "memory", "output", "files")}
+    limits_of_process = {
+        k: getattr(limits, k) for k in ("cpu", "memory", "output", "files")
+    }
     # isolated from the user's settings, without site-packages, and writing no .pyc
     command = [sys.executable, "-I", "-S", "-B", confine.__file__]
-    command += [str(folder / "program.py"), dumps(given)]
+    command += [str(folder / "program.py"), dumps(limits_of_process)]
     with (
         (folder / "stdin").open("rb") as stdin,
         (folder / "stdout").open("wb") as stdout,
@@ -80,6 +82,8 @@ def _started(folder: Path, limits: Limits) -> Iterator[subprocess.Popen]:
             yield process
         finally:
             if process.poll() is None:
+                # start_new_session made the process the leader of a group of its own,
+                # so its children are killed with it.
                 os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -97,8 +101,11 @@ def _run(source: str, stdin: str, limits: Limits) -> Result:
                 code = None
         out, err = ((folder / f).read_bytes() for f in ("stdout", "stderr"))
     message = err.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
+    # RLIMIT_FSIZE stops a file at exactly this size.
     if len(out) >= limits.output or len(err) >= limits.output:
         status = "output"
+    # A negative code is the signal that ended it. The kernel sends SIGXCPU at the soft
+    # limit of CPU time and SIGKILL at the hard one.
     elif code in (None, -signal.SIGKILL, -signal.SIGXCPU):
         status = "time"
     else:

@@ -63,9 +63,11 @@ class Task(Problem):
         """
         if self.script == "letters":
             answer = answer.translate(TO_DIGITS)
-        short = answer.removesuffix(f"{self.operations[-1]}{self.terms[-1]}")
-        if len(short) == 3 and len(answer) == 5 and short[1] == "=":
-            return short[0] if {short[0], short[2]} <= DIGITS else None
+        # digit, =, digit is what remains of a summary. Both lengths are checked,
+        # because removesuffix does nothing where the suffix is missing.
+        shortened = answer.removesuffix(f"{self.operations[-1]}{self.terms[-1]}")
+        if len(shortened) == 3 and len(answer) == 5 and shortened[1] == "=":
+            return shortened[0] if {shortened[0], shortened[2]} <= DIGITS else None
         return answer if answer in DIGITS else None
 
     def check(self, answer: str) -> bool:
@@ -126,8 +128,8 @@ NOTHING = Reading(False, False, False, False, False, False)
 
 def steps_in(thought: str) -> list[tuple[str, str, str, str]] | None:
     """The steps that a thought consists of, in digits; None if it has anything else."""
-    found = [re.fullmatch(STEP, s) for s in thought.translate(TO_DIGITS).split(";")]
-    return None if None in found else [step.groups() for step in found]
+    matches = [re.fullmatch(STEP, s) for s in thought.translate(TO_DIGITS).split(";")]
+    return None if None in matches else [step.groups() for step in matches]
 
 
 def turn(step: tuple[str, str, str, str]) -> str:
@@ -145,9 +147,11 @@ def follows(task: Task, steps: list[tuple[str, str, str, str]], value: str) -> b
         return False
     result = str(task.terms[0])
     for step, sign, term in zip(steps, task.operations, task.terms[1:], strict=True):
+        # The left operand must be the result that was written before, even a wrong one.
         if step[:3] != (result, sign, str(term)):
             return False
         result = step[3]
+    # The thought must lead to the answer that is given; otherwise it explains nothing.
     return result == value
 
 
@@ -159,19 +163,19 @@ def judge(task: Task, text: str) -> Reading:
     script of the question. every_step: see `follows`; scripts may mix. summary: the
     answer says from which step it comes, and the thought ends in that step.
     """
-    found = read(text)
-    value = found and task.value(found.answer)
+    answer = read(text)
+    value = answer and task.value(answer.answer)
     if value is None:
         return NOTHING
-    thought, said = found.thought or "", found.answer.translate(TO_DIGITS)
+    thought, written = answer.thought or "", answer.answer.translate(TO_DIGITS)
     steps = steps_in(thought)
     return Reading(
         form=True,
-        right=task.check(found.answer),
+        right=task.check(answer.answer),
         thinks=bool(thought),
         one_script=script_share(thought, task.script) == 1,
         every_step=bool(steps) and follows(task, steps, value),
-        summary=bool(steps) and said == turn(steps[-1]),
+        summary=bool(steps) and written == turn(steps[-1]),
     )
 
 

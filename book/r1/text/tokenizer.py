@@ -9,6 +9,8 @@ IDS = {token: index for index, token in enumerate(TOKENS)}
 BOS_ID, EOS_ID, PAD_ID = IDS[BOS], IDS[EOS], IDS[PAD]
 VOCAB_SIZE = len(TOKENS)
 
+# Alternatives are tried from left to right: a tag is found before the single character
+# that it begins with. DOTALL lets a line break be an (unknown) character.
 _PIECE = re.compile("|".join(map(re.escape, [BOS, EOS, PAD, *TAGS])) + "|.", re.DOTALL)
 
 

@@ -28,12 +28,15 @@ def save_checkpoint(
     processes share the model, all must call this; rank 0 writes the whole.
     """
     weights = gather(model).state_dict()
+    # safetensors stores tensors that are contiguous and share no memory. A tied head is
+    # the embedding, and is left out.
     tensors = {f"model.{k}": v.contiguous() for k, v in weights.items()}
     if model.config.tie_word_embeddings:
         tensors.pop("model.head.weight")
     if optimizer is not None:
         for weight, state in save_state(model, optimizer).items():
             tensors |= {f"optimizer.{weight}.{k}": v for k, v in state.items()}
+    # After gather and save_state, which need all processes.
     if rank():
         return
     metadata = {

@@ -86,6 +86,9 @@ def add_up(part: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return part
     from torch.distributed.tensor import DTensor, Partial
 
+    # A Partial DTensor is a sum whose terms lie on the processes. full_tensor adds
+    # them, and in the backward pass each term gets the gradient of the sum, unlike
+    # dist.all_reduce, which has no gradient.
     return DTensor.from_local(part, mesh(), [Partial()]).full_tensor()
 
 
@@ -105,17 +108,25 @@ def share(model: Model, experts: bool = False) -> Model:
         return model
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-    from r1.model.parallel import ParallelMoE
+    from r1.model.expert_parallel import ParallelMoE
 
-    stay: set[nn.Parameter] = set()
+    # FSDP gathers weights for every pass; experts that stay are left out.
+    whole_experts: set[nn.Parameter] = set()
     for block in model.modules():
         if experts and isinstance(block, Block) and isinstance(block.ffn, MoE):
             block.ffn = ParallelMoE(block.ffn, mesh())
-            stay |= set(block.ffn.experts.parameters())
-    fully_shard(model, mesh=mesh(), reshard_after_forward=False, ignored_params=stay)
+            whole_experts |= set(block.ffn.experts.parameters())
+    # reshard_after_forward=False keeps the gathered weights for the backward pass: more
+    # memory, and one exchange less.
+    fully_shard(
+        model, mesh=mesh(), reshard_after_forward=False, ignored_params=whole_experts
+    )
+    # FSDP gathers the weights when forward is called, but training calls encode.
     register_fsdp_forward_method(model, "encode")
-    model.set_gradient_divide_factor(1.0)  # a sum, and no mean;
-    model.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+    # FSDP averages by default. Here each process has its part of the whole gradient, so
+    # the sum is right; and gloo has no other reduction.
+    model.set_gradient_divide_factor(1.0)
+    model.set_force_sum_reduction_for_comms(True)
     return model
 
 
@@ -130,10 +141,11 @@ def gather(model: Model) -> Model:
 
     options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights = state_dict.get_model_state_dict(model, options=options)
+    # Only rank 0 receives weights, so only there must none be missing (strict).
     with torch.device("cpu"):
-        whole = Model(model.config)
-    whole.load_state_dict(weights, strict=rank() == 0)
-    return whole
+        full_model = Model(model.config)
+    full_model.load_state_dict(weights, strict=rank() == 0)
+    return full_model
 
 
 class _OwnRows:
@@ -146,9 +158,11 @@ class _OwnRows:
         self.cache, self.owner = cache, owner
 
     def __getitem__(self, rows: Int[Tensor, " some"]) -> "_OwnRows":
-        mine = self.owner == rank()
-        place = mine.cumsum(0) - 1  # of each row of ours among ours
-        return _OwnRows(self.cache[place[rows[mine[rows]]]], self.owner[rows])
+        own = self.owner == rank()
+        # The cache numbers the rows of this process from 0: a running count, less 1.
+        place = own.cumsum(0) - 1
+        # A row may occur several times: copies of a prompt stay with its process.
+        return _OwnRows(self.cache[place[rows[own[rows]]]], self.owner[rows])
 
 
 class RowsApart(Model):
@@ -161,6 +175,7 @@ class RowsApart(Model):
     """
 
     def __init__(self, model: Model):
+        # Not Model.__init__, which would allocate a second set of weights.
         nn.Module.__init__(self)
         self.model, self.config = model, model.config
 
@@ -176,7 +191,8 @@ class RowsApart(Model):
     ) -> Float[Tensor, "batch seq vocab"]:
         rows = len(tokens)
         owner = caches[0].owner if caches else None
-        if owner is None:  # the first rows are those of rank 0, and so on
+        if owner is None:
+            # Row i goes to rank floor(i P / rows): the first rows to rank 0.
             owner = torch.arange(rows) * processes() // rows
         for part in caches or []:
             part.owner = owner
@@ -184,6 +200,8 @@ class RowsApart(Model):
         own_caches = [part.cache for part in caches] if caches else None
         own_pads = None if pads is None else pads[own]
         logits = self.model.head(self.model.encode(tokens[own], own_caches, own_pads))
+        # Each row is added to zeros only, so all processes get exactly the same logits.
+        # They must draw the same tokens, or they would wait for one another for ever.
         empty = logits.new_zeros(rows, *logits.shape[1:])
         return add_up(empty.index_copy(0, own, logits))
 

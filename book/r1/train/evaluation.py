@@ -45,6 +45,7 @@ def evaluate(
     thought = [text.startswith("<think>") for text in texts]
 
     def share(hits: list[bool]) -> float:
+        # nan and not 0: where nobody thought, nothing is known of thoughts.
         return sum(hits) / len(hits) if hits else float("nan")
 
     pairs = list(zip(right, thought, strict=True))
@@ -53,8 +54,8 @@ def evaluate(
     return {
         "accuracy": share(right),
         "thinking": share(thought),
-        "accuracy_thinking": share([r for r, t in pairs if t]),
-        "accuracy_bare": share([r for r, t in pairs if not t]),
+        "accuracy_thinking": share([hit for hit, thinks in pairs if thinks]),
+        "accuracy_bare": share([hit for hit, thinks in pairs if not thinks]),
         "form": share([digit is not None for digit in digits]),
         "length": sum(len(answer.ids) for (answer,) in answers) / problems,
         "mistakes": wrong / steps if steps else float("nan"),
@@ -81,16 +82,21 @@ def evaluate_kinds(
         tokens = torch.tensor([t + [EOS_ID] * (longest - len(t)) for t in texts])
         inputs, targets = tokens[:, :-1], tokens[:, 1:]
         answer = torch.zeros_like(targets, dtype=torch.bool)
-        real = torch.zeros_like(targets, dtype=torch.bool)
+        not_padding = torch.zeros_like(targets, dtype=torch.bool)
         for row, text in enumerate(texts):
-            first, last = (text.index(IDS[tag]) for tag in ("<answer>", "</answer>"))
-            answer[row, first : last - 1] = True
-            real[row, : len(text) - 1] = True
+            # targets[i] is text[i + 1]. The answer's symbols are text[opening + 1 :
+            # closing], so as targets they are [opening : closing - 1].
+            opening, closing = (
+                text.index(IDS[tag]) for tag in ("<answer>", "</answer>")
+            )
+            answer[row, opening : closing - 1] = True
+            # Padding also passes the routers, and its load must not count.
+            not_padding[row, : len(text) - 1] = True
         logits = model(inputs)
         row = {"kind": number}
         row["loss"] = cross_entropy(logits[answer][None], targets[answer][None]).item()
         for layer, router in enumerate(routers(model.layers)):
-            load = count_load(router.indices[real], len(router.weight))
+            load = count_load(router.indices[not_padding], len(router.weight))
             shares = (load / load.sum()).tolist()
             row |= {f"load_{layer}_{e}": share for e, share in enumerate(shares)}
         rows.append(row)
@@ -106,17 +112,19 @@ def validate(model: Model, batches: Iterable[Tensor]) -> dict[str, float]:
     there only if the model has some.
     """
     model.eval()
-    losses, further, gates = [], [], routers(model.layers)
+    losses, mtp_values, gates = [], [], routers(model.layers)
     loads = [torch.zeros_like(gate.load) for gate in gates]
     for batch in batches:
         hidden = model.encode(batch[:, :-1])
         losses.append(cross_entropy(model.head(hidden), batch[:, 1:]).item())
-        more = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)
-        further.append([loss.item() for loss in more])
+        mtp_terms = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)
+        mtp_values.append([loss.item() for loss in mtp_terms])
         for load, gate in zip(loads, gates, strict=True):
+            # Added up before MaxVio is taken: single batches are uneven by chance, and
+            # the mean of their MaxVio would be too large.
             load += count_load(gate.indices, len(load))
     scores = {"loss": sum(losses) / len(losses)}
-    for depth, values in enumerate(zip(*further, strict=True), start=1):
+    for depth, values in enumerate(zip(*mtp_values, strict=True), start=1):
         scores[f"mtp_loss_{depth}"] = sum(values) / len(values)
     if gates:
         scores["max_vio_global"] = max_violation(torch.stack(loads)).mean().item()
@@ -134,13 +142,16 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     """
     if not 1 <= k <= samples:
         raise ValueError(f"k is {k}; choose between 1 and all {samples} samples")
+    # The share of the subsets of k samples in which none is right. comb is 0 where
+    # fewer than k are wrong; integers keep it exact.
     return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
 
 
 def majority_right(votes: dict[str, int], answer: str) -> float:
     """Whether the commonest answer is right; a share of it where several are."""
-    most = max(votes.values(), default=0)
-    winners = [vote for vote, count in votes.items() if count == most]
+    # A vote with a tie picks a winner at random: take the expected value.
+    highest = max(votes.values(), default=0)
+    winners = [vote for vote, count in votes.items() if count == highest]
     return (answer in winners) / len(winners) if winners else 0.0
 
 

@@ -37,10 +37,12 @@ def stack(
     ids = [(encode(prompt), encode(answer)) for prompt, answer in examples]
     width = max(len(prompt) + len(answer) for prompt, answer in ids)
     rows = [p + a + [PAD_ID] * (width - len(p) - len(a)) for p, a in ids]
-    first = torch.tensor([[len(p) - 1] for p, _ in ids])
-    last = torch.tensor([[len(p) + len(a) - 1] for p, a in ids])
-    place = torch.arange(width - 1)
-    return torch.tensor(rows), (place >= first) & (place < last)
+    # The mask is about targets: the last token of the prompt predicts the first one of
+    # the answer, so everything is one place to the left.
+    start = torch.tensor([[len(p) - 1] for p, _ in ids])
+    end = torch.tensor([[len(p) + len(a) - 1] for p, a in ids])
+    position = torch.arange(width - 1)
+    return torch.tensor(rows), (position >= start) & (position < end)
 
 
 def sft_loss(
@@ -78,6 +80,7 @@ def sft(
         raise ValueError(f"{epochs=}, {batch=}: both must be at least 1")
     rng, examples = random.Random(f"sft/{seed}"), list(examples)
     optimizer = rl_optimizer(model, lr)
+    # -(-a // b) is a / b, rounded up: the last batch of an epoch may be smaller.
     steps = epochs * -(-len(examples) // batch)
     step = 0
     for _ in range(epochs):

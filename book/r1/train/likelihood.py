@@ -10,6 +10,8 @@ def token_logprobs(
     logits: Float[Tensor, "batch seq vocab"], tokens: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch seq"]:
     r"""$\log \pi(o_t)$ of each token under the logits of its own position."""
+    # log_softmax subtracts the maximum, so exp cannot overflow, and the logarithm of a
+    # tiny probability is finite.
     return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
 
 
@@ -37,7 +39,10 @@ def aggregate(
     lengths = mask.sum(-1)
     if (lengths == 0).any():
         raise ValueError("an answer has no token; every row of mask needs one")
+    # masked_fill and not a product with the mask: 0 times inf would be nan.
     sums = values.masked_fill(~mask, 0.0).sum(-1)
+    # The three ways differ in the weight of one token: 1 / (B |o_i|), 1 / sum of all
+    # |o_i|, or 1 / constant.
     if how == "sequence":
         return (sums / lengths).mean()
     return sums.sum() / (lengths.sum() if how == "token" else constant)

@@ -23,6 +23,8 @@ def apply_gradient(
 
     Raises FloatingPointError for a loss that is not finite, before any update.
     """
+    # A step along nan would destroy all weights. Here they are still those of the step
+    # before, and can be saved.
     if not torch.isfinite(loss):
         raise FloatingPointError(
             f"{where}: the loss is {loss.item()}; lower the learning rate"
@@ -39,6 +41,8 @@ def clip_gradient(model: nn.Module, longest: float = 1.0) -> float:
 
     A weight that several processes share counts once, with all its parts.
     """
+    # One length for the whole model: all gradients are shortened by the same factor, so
+    # the direction stays.
     norm = nn.utils.clip_grad_norm_(model.parameters(), longest)
     return (norm.full_tensor() if dist.is_initialized() else norm).item()
 
@@ -51,8 +55,8 @@ def save_state(model: Model, optimizer: torch.optim.Optimizer) -> State:
     from torch.distributed.checkpoint import state_dict
 
     options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
-    whole = state_dict.get_optimizer_state_dict(model, optimizer, options=options)
-    return whole.get("state", {})
+    state = state_dict.get_optimizer_state_dict(model, optimizer, options=options)
+    return state.get("state", {})
 
 
 def load_state(model: Model, optimizer: torch.optim.Optimizer, state: State) -> None:
@@ -62,10 +66,11 @@ def load_state(model: Model, optimizer: torch.optim.Optimizer, state: State) -> 
     """
     from torch.distributed.checkpoint import state_dict
 
-    whole = state_dict.StateDictOptions(full_state_dict=True)
-    now = state_dict.get_optimizer_state_dict(model, optimizer)
+    options = state_dict.StateDictOptions(full_state_dict=True)
+    # The learning rate and the decay stay those of this optimizer.
+    current = state_dict.get_optimizer_state_dict(model, optimizer)
     state_dict.set_optimizer_state_dict(
-        model, optimizer, now | {"state": state}, options=whole
+        model, optimizer, current | {"state": state}, options=options
     )
 
 
@@ -79,8 +84,10 @@ def rl_optimizer(model: Model, lr: float) -> torch.optim.AdamW:
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 50) -> float:
     r"""Linear warm-up to `peak`, then a cosine down to a tenth of it."""
+    # step + 1: a first step with the rate 0 would be lost.
     if step < warmup:
         return peak * (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    cosine = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * share)).item())
+    # max prevents 0 / 0 in a run that ends with its warm-up.
+    progress = (step - warmup) / max(1, steps - warmup)
+    cosine = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * progress)).item())
     return peak * (0.1 + 0.9 * cosine)

@@ -37,10 +37,13 @@ def packed_batch(
     It depends on `seed` and `step` alone, so a run that is resumed sees what the
     uninterrupted run would have seen. Row r's inputs are [:-1], its targets [1:].
     """
+    # Python turns a text into the same seed on every machine and in every run.
     rng = random.Random(f"{seed}/{step}")
     ids: list[int] = []
     while len(ids) < rows * (length + 1):
         ids += encode(document(rng))
+    # One token more than length, because inputs and targets are the same row shifted by
+    # one. The last document is cut off.
     return torch.tensor(ids[: rows * (length + 1)]).view(rows, length + 1)
 
 
@@ -66,6 +69,7 @@ def balance_loss(model: Model, kind: str | None) -> Tensor:
     """
     if kind not in (None, "expert", "sequence"):
         raise ValueError(f"kind is {kind!r}; use None, 'expert' or 'sequence'")
+    # A first term of 0, so that the sum is a tensor for a model without experts too.
     losses = [torch.zeros(())]
     for router in routers(model) if kind else []:
         if kind == "expert":
@@ -82,15 +86,17 @@ def bias_speed(step: int, steps: int, peak: float) -> float:
 
     Source: DeepSeek-V3, section 4.2 (14.3T tokens, then 500B).
     """
+    # At the end the biases stand still: routing changes with the weights alone.
     return peak if step < steps * 14.3 / 14.8 else 0.0
 
 
-def further_weight(step: int, steps: int, first: float) -> float:
-    """Lambda of the MTP loss: `first`, and a third of it for the last 4.8 in 14.8.
+def further_weight(step: int, steps: int, initial: float) -> float:
+    """Lambda of the MTP loss: `initial`, and a third for the last 4.8 in 14.8.
 
     Source: DeepSeek-V3, section 4.2 (0.3 for 10T tokens, then 0.1 for 4.8T).
     """
-    return first if step < steps * 10 / 14.8 else first / 3
+    # At the end training turns to the next token, which is what the model is used for.
+    return initial if step < steps * 10 / 14.8 else initial / 3
 
 
 def train_step(
@@ -115,31 +121,34 @@ def train_step(
     batch = own_rows(batch)
     hidden = model.encode(batch[:, :-1])
     loss = cross_entropy(model.head(hidden), batch[:, 1:])
-    further = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)
-    mtp_loss = sum(further) / max(1, len(further))
-    price = balance_loss(model, balance.loss)
-    parts = torch.stack((loss, torch.as_tensor(mtp_loss), price)).detach()
-    mean_loss, mean_mtp, mean_price = add_up(parts / processes()).tolist()
+    mtp_terms = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)
+    mtp_loss = sum(mtp_terms) / max(1, len(mtp_terms))
+    imbalance = balance_loss(model, balance.loss)
+    # All processes have equally many rows, so the mean of means is the batch's.
+    parts = torch.stack((loss, torch.as_tensor(mtp_loss), imbalance)).detach()
+    mean_loss, mean_mtp, mean_imbalance = add_up(parts / processes()).tolist()
     if not math.isfinite(mean_loss):
         raise FloatingPointError(
             f"the loss is {mean_loss}; lower the learning rate (now {lr:.2g})"
         )
     optimizer.zero_grad()
-    whole = loss + mtp_weight * mtp_loss + balance.alpha * price
-    (whole / processes()).backward()  # gradients are added up over processes
+    total_loss = loss + mtp_weight * mtp_loss + balance.alpha * imbalance
+    (total_loss / processes()).backward()  # gradients are added up over processes
     norm = clip_gradient(model)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
     metrics = {"loss": mean_loss, "grad_norm": norm}
-    if further:
+    if mtp_terms:
         metrics["mtp_loss"] = mean_mtp
     if gates := routers(model):
+        # After optimizer.step: the load was counted with the old biases, and the next
+        # batch is the first one that meets the new ones.
         loads = [
             gate.take_load() if gate.bias is None else gate.update_bias(balance[0])
             for gate in gates
         ]
-        metrics["balance_loss"] = mean_price
+        metrics["balance_loss"] = mean_imbalance
         load = torch.stack(loads)
         metrics["max_vio"] = max_violation(load).mean().item()
         metrics["idle"] = (load == 0).sum().item() / len(gates)

@@ -110,12 +110,12 @@ def _read_table(path: Path, changed: int) -> dict[str, Cells]:
     runs = {}
     for run, *cells in rows:
         runs.setdefault(run, []).append(cells)
-    found = {}
+    tables = {}
     for run, rows in runs.items():
-        has = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
-        names = [columns[i] for i in has]
-        found[run] = Cells({}, names, [[row[i] for i in has] for row in rows])
-    return found
+        filled = [i for i, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
+        names = [columns[i] for i in filled]
+        tables[run] = Cells({}, names, [[row[i] for i in filled] for row in rows])
+    return tables
 
 
 def read_table(table: str, folder: Path = DATA) -> dict[str, Cells]:
@@ -126,8 +126,10 @@ def read_table(table: str, folder: Path = DATA) -> dict[str, Cells]:
     path = Path(folder, f"{table}.csv")
     if not path.exists():
         files = (file.relative_to(folder) for file in Path(folder).glob("*/*.csv"))
-        there = ", ".join(sorted(file.with_suffix("").as_posix() for file in files))
-        raise FileNotFoundError(f"there is no table {table}; there are: {there}")
+        available = ", ".join(sorted(file.with_suffix("").as_posix() for file in files))
+        raise FileNotFoundError(f"there is no table {table}; there are: {available}")
+    # The time of the last change is part of the cache's key, so a file that is written
+    # again is read again.
     return _read_table(path, path.stat().st_mtime_ns)
 
 
@@ -158,13 +160,13 @@ def read_seeds(
     """
     if seeds is None:
         runs = read_table(table, folder)
-        found = (re.fullmatch(rf"{re.escape(name)}_seed(\d+)", run) for run in runs)
-        places = sorted(int(match[1]) for match in found if match)
-        if not places:
+        matches = (re.fullmatch(rf"{re.escape(name)}_seed(\d+)", run) for run in runs)
+        numbers = sorted(int(match[1]) for match in matches if match)
+        if not numbers:
             raise LookupError(f"{table} has no seeds of {name}; {_there(runs)}")
     else:
-        places = range(seeds)
-    return [read_run(table, f"{name}_seed{seed}", folder) for seed in places]
+        numbers = range(seeds)
+    return [read_run(table, f"{name}_seed{seed}", folder) for seed in numbers]
 
 
 def _there(runs: dict[str, Cells]) -> str:
@@ -188,8 +190,8 @@ def read_origin(table: str, run: str, folder: Path = DATA) -> dict[str, str]:
     experiment, _, kind = table.partition("/")
     with Path(folder, "runs.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            same = row["experiment"] == experiment and row["run"] == run
-            if same and kind in row["tables"].split():
+            matches = row["experiment"] == experiment and row["run"] == run
+            if matches and kind in row["tables"].split():
                 return {name: row[name] for name in ORIGIN}
     raise LookupError(f"runs.csv has no run {run} of {table}")
 

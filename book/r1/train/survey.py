@@ -30,14 +30,14 @@ def describe_answers(asked: Sequence[Task], texts: Sequence[str]) -> dict[str, f
     language: of the symbols of a thought, those in the script of the question, mean
     over answers that think. tokens: mean length. readable: see Reading.
     """
-    found = [judge(*pair) for pair in zip(asked, texts, strict=True)]
+    readings = [judge(*pair) for pair in zip(asked, texts, strict=True)]
     row = {
-        name: sum(getattr(reading, name) for reading in found) / len(found)
+        name: sum(getattr(reading, name) for reading in readings) / len(readings)
         for name in (*Reading._fields, "clean", "readable")
     }
     shares = [
         script_share(read(text).thought, task.script)
-        for task, text, reading in zip(asked, texts, found, strict=True)
+        for task, text, reading in zip(asked, texts, readings, strict=True)
         if reading.thinks
     ]
     row["language"] = sum(shares) / len(shares) if shares else float("nan")

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from r1.rl.rewards import accuracy_reward
-from r1.text.verifiers import (
+from r1.text.other_tasks import (
     TEMPLATES,
     Countdown,
     WordProblem,

@@ -6,7 +6,7 @@ import torch
 from r1.model.config import ModelConfig
 from r1.model.sampling import ask, sample
 from r1.model.transformer import Model
-from r1.recipe.spending import (
+from r1.recipe.at_test_time import (
     best,
     budget,
     choices,

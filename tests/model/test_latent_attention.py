@@ -11,7 +11,7 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import (
     DeepseekV3RotaryEmbedding,
 )
 
-from r1.cost.accounting import kv_cache_bytes
+from r1.cost.counting import kv_cache_bytes
 from r1.model.attention import (
     LatentAttention,
     MultiHeadAttention,

@@ -49,12 +49,15 @@ def count_attention(config: ModelConfig) -> int:
     output = heads * d_v * d
     if config.q_lora_rank:
         rank = config.q_lora_rank
+        # Down to the latent, the weight of its norm, and up to all heads.
         query = d * rank + rank + rank * heads * d_q
     else:
         query = d * heads * d_q
     if not config.kv_lora_rank:
         return query + d * config.n_kv_heads * (d_q + d_v) + output
     rank = config.kv_lora_rank
+    # The rotary key is counted once and not for each head: all heads share it. The last
+    # rank is the weight of the norm.
     down = d * (rank + config.qk_rope_head_dim) + rank
     up = rank * heads * (config.qk_nope_head_dim + d_v)
     return query + down + up + output
@@ -75,6 +78,7 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
     """
     d, layers, moe_layers = config.dim, config.n_layers, config.n_moe_layers
     expert, embedding = count_expert(config), config.vocab_size * d
+    # routing_bias is a bool and counts as 1: one bias for each expert.
     router = config.n_routed_experts * (d + config.routing_bias)
     shared = config.n_shared_experts * expert
     dense = 3 * d * config.inter_dim
@@ -99,6 +103,7 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
         layer += config.n_routed_experts * expert + shared + router
     else:
         layer += dense
+    # eh_proj maps 2 d to d; the three norms are enorm, hnorm and the last one.
     mtp = config.num_nextn_predict_layers * (layer + 2 * d * d + 3 * d)
     return ParameterCount(parts(config.n_routed_experts), active, mtp)
 
@@ -135,6 +140,8 @@ def attention_flops(config: ModelConfig, seq_len: int, causal: bool = True) -> f
     token sees, on average, half of the $s$ = `seq_len` positions.
     """
     heads = config.n_heads * (config.qk_head_dim + config.v_head_dim)
+    # A pair of positions costs d_q + d_v multiplications a head. Times 2 with the
+    # additions, times 3 because each product has two in the backward pass.
     return 6 * seq_len * heads * config.n_layers * (0.5 if causal else 1.0)
 
 
@@ -147,6 +154,8 @@ def training_flops(
     backward. A multiplication and an addition count as two. The formula is our
     reconstruction; it gives the 250 GFLOP a token of table 2 in the Insights paper.
     """
+    # N numbers cost 2 N operations forward; the gradients of the input and of the
+    # weight cost 2 N each.
     matrices = 6 * count_parameters(config).active_without_embedding
     return matrices + attention_flops(config, seq_len, causal)
 

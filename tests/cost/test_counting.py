@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from r1.cost.accounting import (
+from r1.cost.counting import (
     attention_flops,
     count_attention,
     count_expert,

@@ -1,6 +1,6 @@
 """Chapter 09: exchanging tokens in turn with computing, and while computing.
 
-`torchrun --standalone --nproc-per-node 2 -m experiments.wires` lets two processes do
+`torchrun --standalone --nproc-per-node 2 -m experiments.overlap` lets two processes do
 both, and prints what each measured.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from experiments.runner import parse
-from r1.model.parallel import exchange
+from r1.model.expert_parallel import exchange
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def in_turn(batches: list[Tensor], weight: Tensor, times: int, rate: float) -> l
 
 def overlapped(batches: list[Tensor], weight: Tensor, times: int, rate: float) -> list:
     """Compute a micro-batch while the one before it travels."""
+    # One worker: the exchanges must have the same order on all ranks.
     with ThreadPoolExecutor(max_workers=1) as wire:
         travelling = []
         for x in batches:
@@ -93,6 +94,7 @@ def measure(
     results: dict[str, list[Tensor]] = {}
 
     def clock(name, way, wire):
+        # Ranks start together; otherwise one would measure its wait for others.
         dist.barrier()
         start = time.perf_counter()
         results[way.__name__] = way(batches, weight, times, wire)
@@ -100,6 +102,8 @@ def measure(
 
     for _ in range(repeats):
         clock("computing", compute, 0.0)
+    # The minimum over repeats is the time with the least disturbance. The maximum over
+    # ranks gives all of them the same rate.
     longest = torch.tensor(min(seconds["computing"]))
     dist.all_reduce(longest, dist.ReduceOp.MAX)
     rate = size / (slower * longest.item())
@@ -120,7 +124,7 @@ def measure(
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure under torchrun; rank 0 prints the reports of all as one line of JSON."""
-    options = parse(Options, words, "wires")
+    options = parse(Options, words, "overlap")
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     reports: list = [None] * dist.get_world_size()

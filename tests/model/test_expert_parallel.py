@@ -2,13 +2,13 @@
 
 import pytest
 
-from r1.model.parallel import launch
+from r1.model.expert_parallel import launch
 
 
 @pytest.fixture(scope="module", params=[2, 1], ids=["unlimited", "one group a token"])
 def reports(request):
     return launch(
-        "experiments.parallel", "--groups", "2", "--limit", str(request.param)
+        "experiments.expert_parallel", "--groups", "2", "--limit", str(request.param)
     ), request.param
 
 
@@ -48,4 +48,4 @@ def test_a_token_travels_once_to_each_process_that_it_needs(reports):
 
 def test_what_cannot_be_shared_is_refused_by_every_process():
     with pytest.raises(RuntimeError, match="15 experts cannot be shared by 2"):
-        launch("experiments.parallel", "--experts", "15", "--chosen", "3")
+        launch("experiments.expert_parallel", "--experts", "15", "--chosen", "3")

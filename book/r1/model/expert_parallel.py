@@ -1,7 +1,7 @@
 """Experts on several processes: the tokens travel, the experts stay.
 
-`python -m experiments.parallel` compares a layer that is spread over processes with the
-same layer in one.
+`python -m experiments.expert_parallel` compares a layer that is spread over processes
+with the same layer in one.
 """
 
 import json
@@ -34,6 +34,7 @@ class _AllToAll(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
+        # The gradient of a row goes back to the rank that sent it.
         send, receive = ctx.sizes
         return _AllToAll.apply(grad, receive, send), None, None
 
@@ -64,18 +65,27 @@ def parallel_experts(
     vectors went to each rank, this one included.
     """
     w1, w2, w3 = (w.to_local() for w in (experts.w1, experts.w2, experts.w3))
-    world, rank, held = dist.get_world_size(), dist.get_rank(), len(w1)
-    needed = F.one_hot(indices // held, world).amax(1)  # (tokens, ranks), 0 or 1
+    world, rank, per_rank = dist.get_world_size(), dist.get_rank(), len(w1)
+    # indices // per_rank is the rank of an expert. amax merges slots on the same rank:
+    # the vector travels there once, however many of its experts that rank has.
+    needed = F.one_hot(indices // per_rank, world).amax(1)  # (tokens, ranks), 0 or 1
+    # nonzero runs along rows; of the transpose, rows are ranks, so tokens are in the
+    # order of the ranks that they go to.
     token = needed.T.nonzero()[:, 1]  # rank 0's first
     send = needed.sum(0)
     receive = torch.empty_like(send)
+    # Everybody first says how many rows will come; only then can buffers be made.
     dist.all_to_all_single(receive, send)
     sizes = send.tolist(), receive.tolist()
 
     rows, gates, chosen = (exchange(t[token], *sizes) for t in (x, weights, indices))
-    mine = chosen // held == rank
-    slots = torch.where(mine, chosen - rank * held, -1)
+    local = chosen // per_rank == rank
+    # A token brings all of its k choices. Those on other ranks become -1 (left out);
+    # local experts are numbered from 0.
+    slots = torch.where(local, chosen - rank * per_rank, -1)
     sums = grouped_experts(rows, gates, slots, w1, w2, w3)
+    # Results return the way the tokens came, so send and receive change places. A token
+    # may come back from several ranks: index_add sums the parts.
     back = exchange(sums, *sizes[::-1])
     return torch.zeros_like(x).index_add(0, token, back), sizes[0]
 

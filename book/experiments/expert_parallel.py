@@ -1,7 +1,7 @@
 """Chapter 04: a layer of experts spread over processes, beside the same in one.
 
-`torchrun --standalone --nproc-per-node 2 -m experiments.parallel` prints what each
-process held and sent, and what differs.
+`torchrun --standalone --nproc-per-node 2 -m experiments.expert_parallel` prints what
+each process held and sent, and what differs.
 """
 
 import json
@@ -15,8 +15,8 @@ from torch.distributed.tensor import DTensor
 
 from experiments.runner import parse
 from r1.model.config import ModelConfig
+from r1.model.expert_parallel import ParallelMoE
 from r1.model.moe import MoE
-from r1.model.parallel import ParallelMoE
 
 
 @dataclass(frozen=True)
@@ -43,39 +43,39 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     a share of that tensor's largest number.
     """
     torch.manual_seed(seed)
-    whole, spread = MoE(config).double(), MoE(config).double()
-    spread.load_state_dict(whole.state_dict())
-    spread = ParallelMoE(spread, init_device_mesh("cpu", (dist.get_world_size(),)))
+    whole, divided = MoE(config).double(), MoE(config).double()
+    divided.load_state_dict(whole.state_dict())
+    divided = ParallelMoE(divided, init_device_mesh("cpu", (dist.get_world_size(),)))
     rank, world = dist.get_rank(), dist.get_world_size()
     x = torch.randn(tokens, config.dim, dtype=torch.float64, requires_grad=True)
-    part = x.detach().chunk(world)[rank].requires_grad_()
+    own_x = x.detach().chunk(world)[rank].requires_grad_()
 
-    y, y_part = whole(x), spread(part)
+    y, y_part = whole(x), divided(own_x)
     y.pow(2).sum().backward()
     y_part.pow(2).sum().backward()
-    spread.reduce_gradients()
-    pairs = [(y_part, y.chunk(world)[rank]), (part.grad, x.grad.chunk(world)[rank])]
-    ours = dict(spread.named_parameters())
+    divided.reduce_gradients()
+    pairs = [(y_part, y.chunk(world)[rank]), (own_x.grad, x.grad.chunk(world)[rank])]
+    ours = dict(divided.named_parameters())
     for name, weight in whole.named_parameters():
         grad = ours[name].grad
         grad = grad.full_tensor() if isinstance(grad, DTensor) else grad
         pairs.append((grad, weight.grad))
 
-    load = spread.gate.load.tolist()
-    total = spread.gate.update_bias(0.001)
-    same = torch.equal(total, whole.gate.load)
-    others = sum(n for r, n in enumerate(spread.sent) if r != rank)
+    load = divided.gate.load.tolist()
+    total = divided.gate.update_bias(0.001)
+    load_agrees = torch.equal(total, whole.gate.load)
+    sent_away = sum(n for r, n in enumerate(divided.sent) if r != rank)
     return {
         "rank": rank,
         "experts": torch.arange(config.n_routed_experts).chunk(world)[rank].tolist(),
-        "parameters": sum(p.to_local().numel() for p in spread.experts.parameters()),
-        "tokens": len(part),
+        "parameters": sum(p.to_local().numel() for p in divided.experts.parameters()),
+        "tokens": len(own_x),
         "load": load,
         "load_of_all": total.tolist(),
-        "load_agrees": same,
-        "bias": spread.gate.bias.tolist(),
-        "sent": spread.sent,
-        "bytes": 2 * others * config.dim * 2,  # there and back, as BF16
+        "load_agrees": load_agrees,
+        "bias": divided.gate.bias.tolist(),
+        "sent": divided.sent,
+        "bytes": 2 * sent_away * config.dim * 2,  # there and back, as BF16
         "difference": max(
             ((a - b).abs().max() / b.abs().max()).item() for a, b in pairs
         ),
@@ -85,7 +85,7 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Compare under torchrun; rank 0 prints the reports of all as one line of JSON."""
-    options = parse(Options, words, "parallel")
+    options = parse(Options, words, "expert_parallel")
     config = replace(
         ModelConfig.tiny(),
         n_routed_experts=options.experts,

@@ -46,6 +46,7 @@ def _worth(node: ast.expr, text: str, numbers: list[int]) -> Fraction:
     if not isinstance(node, ast.Constant) or number is None or number > LARGEST:
         raise ValueError("neither a number nor one of the four operations")
     numbers.append(number)
+    # Fractions are exact: 1/3*3 is 1, as it should be, and no float has to be compared.
     return Fraction(number)
 
 
@@ -60,6 +61,8 @@ def calculate(text: str) -> Calculation | None:
     if len(text) > MOST_CHARACTERS or not _EXPRESSION.fullmatch(text):
         return None
     text = text.strip(" ")
+    # The running number of open parentheses. Python's parser recurses for each of them,
+    # so the depth is limited before parsing.
     open_at = accumulate((c == "(") - (c == ")") for c in text)
     if max(open_at, default=0) > DEEPEST:
         return None
@@ -87,11 +90,12 @@ class Countdown:
 
     def check(self, answer: str) -> bool:
         """Whether the expression is worth the target and uses the numbers given."""
-        found = calculate(answer)
+        calculation = calculate(answer)
         return (
-            found is not None
-            and found.value == self.target
-            and Counter(found.numbers) == Counter(self.numbers)
+            calculation is not None
+            and calculation.value == self.target
+            # Compared as multisets: every number as often as given, in any order.
+            and Counter(calculation.numbers) == Counter(self.numbers)
         )
 
 
@@ -110,6 +114,7 @@ def random_countdown(rng: random.Random, count: int = 4) -> Countdown:
     while len(pool) > 1:
         rng.shuffle(pool)
         (a, left), (b, right) = pool.pop(), pool.pop()
+        # A division that leaves a remainder gives 0, which the next line excludes.
         made = {"+": a + b, "*": a * b, "-": a - b, "/": a // b if a % b == 0 else 0}
         fitting = [sign for sign, value in made.items() if 1 <= value <= LARGEST]
         if not fitting:

@@ -41,11 +41,17 @@ def budget(least: int = 0, most: int | None = None) -> Amend:
     ) -> Int[Tensor, " rows"]:
         if not before.shape[1]:
             return torch.full_like(chosen, THINK) if forced else chosen
-        inside = (before[:, 0] == THINK) & ~(before == END).any(1)
+        in_thought = (before[:, 0] == THINK) & ~(before == END).any(1)
+        # n separators divide n + 1 steps, the one being written included.
         steps = 1 + (before == NEXT).sum(1)
-        chosen = torch.where(inside & (chosen == END) & (steps < least), NEXT, chosen)
+        chosen = torch.where(
+            in_thought & (chosen == END) & (steps < least), NEXT, chosen
+        )
+        # before has <think> too, hence > and not >=. This rule wins: it is second.
         if most is not None and before.shape[1] > most:
-            chosen = torch.where(inside, END, chosen)
+            chosen = torch.where(in_thought, END, chosen)
+        # A forced end surprises the model, and it might go on with the thought: the tag
+        # of the answer is forced too.
         just_ended = (before[:, -1] == END) & forced
         return torch.where(just_ended, ANSWER, chosen)
 
@@ -79,6 +85,7 @@ def vote(
     for text, weight in zip(texts, weights or [1.0] * len(texts), strict=True):
         if (digit := said(problem, text)) is not None:
             votes[digit] += weight
+    # max takes the first of equals, and a dictionary keeps the order of insertion.
     return max(votes, key=votes.__getitem__) if votes else None
 
 
@@ -96,19 +103,24 @@ def final_scores(
 
 
 def _at_end(verifier: Model, tokens: Tensor, mask: Tensor) -> Tensor:
-    last = mask.shape[1] - mask.flip(1).int().argmax(1)  # the end token, as an input
+    # argmax of the flipped mask counts the places behind its last True. One place
+    # further the end token is the input, and the whole text is seen.
+    last = mask.shape[1] - mask.flip(1).int().argmax(1)
     return verifier(tokens)[torch.arange(len(tokens)), last, 0]
 
 
 def verifier_scores(verifier: Model, prompt: str, texts: Sequence[str]) -> list[float]:
     """Chance of each answer to be right, says a verifier; 0 for one without an end."""
-    whole = [place for place, text in enumerate(texts) if text.endswith(EOS)]
+    complete = [index for index, text in enumerate(texts) if text.endswith(EOS)]
+    # An answer that was cut off has no end token to judge at, and no complete answer.
     scores = [0.0] * len(texts)
-    if whole:
+    if complete:
         with torch.no_grad():
-            said_of = final_scores(verifier, prompt, [texts[i] for i in whole])
-        for place, chance in zip(whole, said_of.sigmoid().tolist(), strict=True):
-            scores[place] = chance
+            log_odds = final_scores(verifier, prompt, [texts[i] for i in complete])
+        for index, probability in zip(
+            complete, log_odds.sigmoid().tolist(), strict=True
+        ):
+            scores[index] = probability
     return scores
 
 
@@ -127,18 +139,18 @@ def train_verifier(
     Raises ValueError without an answer that has an end.
     Source: Cobbe et al., 2021.
     """
-    whole = [(p, text) for p, text in marked if text.endswith(EOS)]
-    if not whole:
+    complete = [(p, text) for p, text in marked if text.endswith(EOS)]
+    if not complete:
         raise ValueError("no answer has an end; give at least one")
     rng, optimizer = random.Random(f"verifier/{seed}"), rl_optimizer(verifier, lr)
-    steps, step = epochs * -(-len(whole) // batch), 0
+    steps, step = epochs * -(-len(complete) // batch), 0
     for _ in range(epochs):
-        rng.shuffle(whole)
-        for some in chunks(whole, batch):
+        rng.shuffle(complete)
+        for part in chunks(complete, batch):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, lr, max(1, steps // 10))
-            tokens, mask = stack([Example(p.prompt, text) for p, text in some])
-            right = torch.tensor([float(is_right(p, text)) for p, text in some])
+            tokens, mask = stack([Example(p.prompt, text) for p, text in part])
+            right = torch.tensor([float(is_right(p, text)) for p, text in part])
             scores = _at_end(verifier, tokens, mask)
             loss = F.binary_cross_entropy_with_logits(scores, right)
             apply_gradient(verifier, optimizer, loss, f"{step=}")
@@ -156,16 +168,17 @@ def choices(
     whose steps are clean. all if none is. learned: the one a verifier likes best, and
     learned_vote: a vote weighed by it.
     """
-    rule = [clean_steps(text) for text in texts]
+    clean = [clean_steps(text) for text in texts]
     picked = {
         "majority": vote(problem, texts),
-        "clean": vote(problem, texts, rule) if any(rule) else vote(problem, texts),
+        # If no answer has clean steps, all weights are 0.
+        "clean": vote(problem, texts, clean) if any(clean) else vote(problem, texts),
     }
     if learned is not None:
         picked |= {
             "learned": best(problem, texts, learned),
             "learned_vote": vote(problem, texts, learned),
         }
-    found = {name: float(digit == problem.answer) for name, digit in picked.items()}
-    anybody = any(is_right(problem, text) for text in texts)
-    return {"any": float(anybody)} | found
+    hits = {name: float(digit == problem.answer) for name, digit in picked.items()}
+    any_right = any(is_right(problem, text) for text in texts)
+    return {"any": float(any_right)} | hits
