@@ -13,7 +13,7 @@ from experiments.distill import Forced, Student, Verifier, Votes
 from experiments.pretrain import Grid
 from experiments.runner import Job
 from r1.cost.counting import count_parameters
-from r1.recipe import spending
+from r1.recipe.at_test_time import choices
 from r1.rl.grpo_loop import Updates, problems_of
 from r1.rl.losses import GRPOLoss
 from r1.rl.rewards import rule_reward
@@ -257,7 +257,7 @@ def test_votes_are_of_held_out_problems_and_a_verifier(tmp_path, monkeypatch):
 
 
 def test_choices_by_hand():
-    marks = spending.choices(SIX, [SLIP, WORKED, bare(9)], [0.3, 0.1, 0.2])
+    marks = choices(SIX, [SLIP, WORKED, bare(9)], [0.3, 0.1, 0.2])
     assert marks == {
         "any": 1.0,
         "majority": 0.0,

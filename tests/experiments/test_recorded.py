@@ -138,7 +138,9 @@ CASES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("experiment", "name", "kind", "make"), CASES, ids=lambda x: str(x).split()[-1][:24]
+    ("experiment", "name", "kind", "make"),
+    CASES,
+    ids=[f"{experiment}-{name}" for experiment, name, _, _ in CASES],
 )
 def test_a_run_begins_as_it_is_recorded(experiment, name, kind, make, tmp_path):
     """Not to the last digit: processors round in ways of their own."""
