@@ -284,7 +284,7 @@ def simulate(schedule: Schedule, times: Times) -> list[list[Span]]:
                 start = spans[device][-1].end if spans[device] else 0
                 for key in inputs:
                     end, maker = results[key]
-                    # A result on the same device needs no wire: the bool is 0 or 1.
+                    # A result on the same device needs no wire: False counts as 0.
                     start = max(start, end + times.wire * (maker != device))
                 span = Span(start, start + times.of(slot), slot)
                 spans[device].append(span)

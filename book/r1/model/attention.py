@@ -84,7 +84,7 @@ def causal_mask(
     `pads[b]` padding tokens. A query always sees itself, so that no row of the
     softmax is empty, not even that of a padding token, which nobody reads.
     """
-    # Rows are the new queries, columns all keys. A cache makes it wider than high.
+    # Rows are the new queries, columns all keys: a cache adds columns.
     query = torch.arange(start, start + length)[:, None]
     key = torch.arange(start + length)[None, :]
     past = (key <= query)[None, None]

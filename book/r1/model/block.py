@@ -34,6 +34,6 @@ class Block(nn.Module):
         cache: KVCache | None = None,
         pads: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch seq dim"]:
-        # The norm is before the layer, not behind the sum: gradients pass unchanged.
+        # No norm behind the sum: gradients pass from y to x unchanged.
         x = x + self.attn(self.attn_norm(x), cache, pads)
         return x + self.ffn(self.ffn_norm(x))

@@ -142,7 +142,8 @@ def quantize(
     scales = scales.clamp(min=torch.finfo(torch.float32).tiny)
     if power_of_two:
         # Adding all ones to the mantissa carries into the exponent unless the mantissa
-        # is 0; the mask deletes the mantissa. Down, a number could overflow.
+        # is 0; the mask deletes the mantissa. With a scale that is rounded down, x / s
+        # could exceed the largest number.
         scales = (scales.view(torch.int32) + 0x7FFFFF & 0x7F800000).view(torch.float32)
     return _join(round_to(tiles / scales[:, None, :, None], fmt), *x.shape), scales
 

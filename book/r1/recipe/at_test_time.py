@@ -47,7 +47,8 @@ def budget(least: int = 0, most: int | None = None) -> Amend:
         chosen = torch.where(
             in_thought & (chosen == END) & (steps < least), NEXT, chosen
         )
-        # before has <think> too, hence > and not >=. This rule wins: it is second.
+        # before has <think> too, hence > and not >=. The rule for most comes after the
+        # rule for least, so it wins.
         if most is not None and before.shape[1] > most:
             chosen = torch.where(in_thought, END, chosen)
         # A forced end surprises the model, and it might go on with the thought: the tag
