@@ -1,8 +1,8 @@
 """How the tests share the machine: what runs alone, what runs beside, in which order.
 
-Two processes (`-n 2`) take the files one by one. A test that measures time, or that
-starts processes of its own, waits until it has the machine for itself, and nothing else
-begins meanwhile. Notebooks run in the same kernels as execute.py has.
+Two processes (`-n 2`) take the files one by one. The tests of a file in ALONE, which
+measure time or load the machine, wait until they have it for themselves, and nothing
+else begins meanwhile. Notebooks run in the same kernels as execute.py has.
 """
 
 import os
@@ -29,13 +29,15 @@ ALONE = {
     "test_distributed",
     "test_distributed_grpo",
     "test_hostile",
+    "test_other_tasks",
     "test_expert_parallel",
     "test_programs",
     "test_rehearsal",
+    "test_rewards",
     "test_timing",
     "test_wires",
 }
-APART = {"test_browser"}  # each of its tests is a piece of work of its own
+APART = {"test_assignments", "test_browser"}  # each test is a piece of work of its own
 
 
 def pytest_configure(config):

@@ -1,1 +1,1 @@
-"""The programs that made `book/data`: one file an experiment, its runs at the top."""
+"""The programs that made `book/data`, a file for each experiment with its runs."""

@@ -140,6 +140,14 @@ def check(o: Options) -> None:
         raise SystemExit("--parallel experts needs several processes; start torchrun")
     if o.parallel == "experts" and o.dtype in RECIPES:
         raise SystemExit("--parallel experts computes in float32; leave out --dtype")
+    if o.base and o.config != "dense":
+        raise SystemExit("--base brings its configuration; leave out --config")
+    if o.alpha and not o.balance_loss:
+        raise SystemExit("--alpha is the factor of --balance-loss; give that too")
+    if o.log_every < 1:
+        raise SystemExit(f"--log-every is {o.log_every}; it must be at least 1")
+    if o.resume and o.force:
+        raise SystemExit("--resume goes on, --force begins anew; give one of them")
     if o.save_every % o.log_every:
         raise SystemExit("--save-every must be a multiple of --log-every")
 

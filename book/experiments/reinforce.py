@@ -114,6 +114,8 @@ def notes_of(o: Options) -> dict:
 def begin(o: Options, out: Path, base: Model) -> Training:
     """A new run, or one that was cut off."""
     rates = rates_of(o)
+    if o.resume and o.force:
+        raise SystemExit("--resume goes on, --force begins anew; give one of them")
     if not o.resume:
         if (out.exists() or out.with_suffix(".csv").exists()) and not o.force:
             raise SystemExit(f"{out.name} exists; pass --resume or --force")
@@ -186,9 +188,11 @@ def save(o: Options, out: Path, training: Training, done: int, command: str) -> 
     if o.save_every:
         optimizer = None if last else optimizers[0]
         save_checkpoint(out, model, optimizer, step=done, **notes_of(o))
+    if distributed.rank():
+        return  # rank 0 has written both; only then is the old critic of no use
     for old in out.parent.glob(f"{out.stem}_critic_*.safetensors"):
         if last or old != critic_path(out, done):
-            old.unlink(missing_ok=True)  # each process tries
+            old.unlink()
 
 
 def main(words: Sequence[str] | None = None) -> None:

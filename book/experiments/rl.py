@@ -1,7 +1,8 @@
-"""Chapters 11 and 13: R1-Zero, on three kinds of base, and the knobs of GRPO.
+"""Chapters 11 and 13: R1-Zero, on several kinds of base, and the knobs of GRPO.
 
-Every run trains a base model by rules alone, on problems of five terms; what is not
-said here is as in r1.rl.Settings, whose defaults are those of `zero`.
+Most runs train a base model by rules alone, on problems of five terms; `base_*` make
+other base models, and `passk_*` ask models many times. What is not said here is as in
+r1.rl.Settings, whose defaults are those of `zero`.
 """
 
 import random

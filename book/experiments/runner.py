@@ -1,7 +1,7 @@
 """Runs a grid: the runs that a command line names, each once, where it was cut off.
 
-Every file of this folder has a table RUNS at its top and a `main` at its end that
-calls `run_grid`; `python -m experiments.NAME --help` says what all of them understand.
+The file of an experiment has a table RUNS and a `main` at its end that calls
+`run_grid`; `python -m experiments.NAME --help` says what all of them understand.
 """
 
 import sys
@@ -120,6 +120,8 @@ def jobs_of(
     jobs = []
     for name in options.names or runs:
         seeds = runs[name].seeds
+        if options.seeds and seeds == (None,) and name in options.names:
+            raise SystemExit(f"{name} has a seed of its own; leave out --seeds")
         if options.seeds and seeds != (None,):
             seeds = options.seeds
         jobs += [Job(experiment, name, seed, out) for seed in seeds]

@@ -30,11 +30,13 @@ from torch.testing import assert_close
 from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
+from r1.model import sampling
 from r1.model.formats import rename_weights
 from r1.model.hugging_face import to_transformers
-from r1.rl import loop, rollout
+from r1.rl.grpo_loop import Settings, answer_logits, grpo, new_policy, problems_of
 from r1.rl.losses import grpo_loss
 from r1.rl.rewards import rule_reward
+from r1.rl.rollout import Rollout
 from r1.text.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
 from r1.train.checkpoint import load_checkpoint
 from r1.train.likelihood import token_logprobs
@@ -50,7 +52,7 @@ except ImportError as error:
 DATA = Path(__file__).parents[2] / "book/data"
 OUT = DATA.parent / "runs/bench/grpo.csv"
 IMPLEMENTATIONS = ("eager", "grouped_mm")  # as in peers.py
-SETTINGS = rollout.Settings()
+SETTINGS = Settings()
 TURNS = 9
 
 
@@ -79,8 +81,8 @@ class Turns(TrainerCallback):
         self.sampling = Timed(trainer.model.generate)
         trainer.model.generate = self.sampling
         self.steps = {name: [] for name in ("ours", *IMPLEMENTATIONS)}
-        base = loop.new_policy(policy)
-        self.run = loop.grpo(policy, base, TURNS + 1, SETTINGS)
+        base = new_policy(policy)
+        self.run = grpo(policy, base, TURNS + 1, SETTINGS)
 
     def on_step_begin(self, args, state, control, model, **rest):
         self.name = IMPLEMENTATIONS[state.global_step % len(IMPLEMENTATIONS)]
@@ -100,10 +102,10 @@ class Turns(TrainerCallback):
 
     def our_step(self):
         self.policy.load_state_dict(self.start[0])
-        with patch.object(rollout, "sample", Timed(rollout.sample)) as sampling:
+        with patch.object(sampling, "sample", Timed(sampling.sample)) as writing:
             step = Timed(next)
             metrics = step(self.run)
-        return step.seconds, sampling.seconds, metrics["length"]
+        return step.seconds, writing.seconds, metrics["length"]
 
 
 def check_gradient(policy, theirs, batch):
@@ -112,8 +114,8 @@ def check_gradient(policy, theirs, batch):
     asked, answered = batch["prompt_mask"], batch["completion_mask"]
     mask = torch.cat([torch.zeros_like(asked), answered], 1)[:, 1:].bool()
     pads = (asked == 0).sum(1)
-    answers = rollout.Rollout([], [], tokens, pads if pads.any() else None, mask)
-    logp = token_logprobs(rollout.answer_logits(policy, answers), tokens[:, 1:])
+    answers = Rollout([], [], tokens, pads if pads.any() else None, mask)
+    logp = token_logprobs(answer_logits(policy, answers), tokens[:, 1:])
     grpo_loss(logp, logp, batch["advantages"], mask).loss.backward()
     torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
     found = rename_weights({k: p.grad for k, p in theirs.named_parameters()})
@@ -150,13 +152,13 @@ def new_trainer(folder, problems, lengths):
         args=GRPOConfig(
             folder,
             max_steps=len(problems) // SETTINGS.prompts,
-            per_device_train_batch_size=SETTINGS.prompts * SETTINGS.group,
-            num_generations=SETTINGS.group,
-            max_completion_length=SETTINGS.max_new_tokens,
-            temperature=SETTINGS.temperature,
+            per_device_train_batch_size=SETTINGS.prompts * SETTINGS.sampling.group,
+            num_generations=SETTINGS.sampling.group,
+            max_completion_length=SETTINGS.sampling.max_new_tokens,
+            temperature=SETTINGS.sampling.temperature,
             loss_type="grpo",
-            beta=SETTINGS.kl_weight,
-            learning_rate=SETTINGS.lr,
+            beta=SETTINGS.loss.kl_weight,
+            learning_rate=SETTINGS.updates.lr,
             lr_scheduler_type="constant",
             adam_beta2=0.95,
             shuffle_dataset=False,
@@ -197,12 +199,12 @@ def take_turns():
     logging.disable_progress_bar()
     warnings.simplefilter("ignore", FutureWarning)  # of TRL's use of Transformers
     threads = torch.get_num_threads()
-    policy = loop.new_policy(load_checkpoint(DATA / "base/base_seed1.safetensors")[0])
+    policy = new_policy(load_checkpoint(DATA / "base/base_seed1.safetensors")[0])
     problems = [
         problem
         for turn in range(TURNS + 1)
         for _ in IMPLEMENTATIONS
-        for problem in rollout.problems_of(0, turn, SETTINGS.prompts, SETTINGS.terms)
+        for problem in problems_of(0, turn, SETTINGS.prompts)
     ]
     with tempfile.TemporaryDirectory() as folder:
         to_transformers(policy, folder)

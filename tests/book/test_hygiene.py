@@ -1,5 +1,7 @@
 """What every chapter and every file of the book keeps to."""
 
+import ast
+import importlib
 import itertools
 import pkgutil
 import re
@@ -253,3 +255,35 @@ def test_what_a_text_names_of_the_package_is_there(path):
         pkgutil.resolve_name(name)
     missing = [file for file in FILE.findall(text) if not (BOOK / file).is_file()]
     assert not missing
+
+
+BENCH = sorted((ROOT / "tests/bench").glob("*.py"))
+MAKERS = sorted(BOOK.glob("assignments/*/*.py"))
+
+
+@pytest.mark.parametrize("path", [*BENCH, *MAKERS], ids=lambda p: p.name)
+def test_what_programs_outside_of_the_tests_import_is_there(path):
+    """Nothing else runs these: they need other libraries, or many minutes."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "r1":
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                assert hasattr(module, alias.name) or importlib.import_module(full)
+
+
+NEEDS = {"experiments": "tyro", "scipy": "scipy", "transformers": "transformers"}
+NEEDS |= {"r1.stats": "scipy"}
+
+
+@each(TWINS)
+def test_colab_installs_what_a_chapter_imports_or_starts(path):
+    text = path.read_text(encoding="utf-8")
+    (line,) = re.findall(r"%pip install -q (.+)", text)
+    code = re.findall(r"^```\{code-cell\}.*?^```", text, re.MULTILINE | re.DOTALL)
+    for name, package in NEEDS.items():
+        word = re.escape(name)
+        uses = rf'^\s*(?:from|import) {word}\b|-m {word}\.|"{word}\.\w+"'
+        if any(re.search(uses, cell, re.MULTILINE) for cell in code):
+            assert package in line, f"{path.stem} uses {name}"

@@ -1,5 +1,7 @@
 """Students learn what a teacher writes, or what it thinks of what they write."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,7 +15,8 @@ from r1.recipe.distillation import (
     on_policy,
     step_tokens,
 )
-from r1.rl.grpo_loop import Settings, Updates, logprobs, problems_of
+from r1.rl.grpo_loop import Environment, Settings, Updates, logprobs, problems_of
+from r1.rl.losses import GRPOLoss
 from r1.rl.rewards import rule_reward
 from r1.rl.rollout import Sampling, roll_out
 from r1.text.answers import is_right, said
@@ -159,6 +162,19 @@ def test_a_student_comes_nearer_to_its_teacher(kind):
     rows = list(on_policy(model, teacher, 12, SMALL, kind=kind))
     assert rows[-1]["divergence"] < 0.7 * rows[0]["divergence"]
     assert rows[0]["step"] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment"),
+    [
+        (replace(SMALL, scale=False), Environment()),
+        (replace(SMALL, loss=GRPOLoss(kl_weight=0.1)), Environment()),
+        (SMALL, Environment(keep=lambda rewards: rewards[:, 0] > 0)),
+    ],
+)
+def test_what_has_no_effect_on_imitation_is_refused(settings, environment):
+    with pytest.raises(ValueError, match="leave out"):
+        next(on_policy(new_model(), new_model(1), 1, settings, environment))
 
 
 def test_a_teacher_of_itself_has_nothing_to_teach():

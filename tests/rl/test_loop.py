@@ -334,6 +334,15 @@ def test_a_loss_refuses_settings_that_are_not_its_own():
         loop("grpo", new_model(), 1, loss=loss)
 
 
+def test_ppo_divides_by_the_constant_that_it_is_told():
+    ends = []
+    for constant in (4.0, 8.0):
+        model = new_model()
+        (row,) = loop("ppo", model, 1, how="constant", constant=constant)
+        ends.append(row["loss"])
+    assert ends[0] == pytest.approx(2 * ends[1])
+
+
 def test_ppo_refuses_to_keep_groups():
     with pytest.raises(ValueError, match="compares no groups"):
         loop("ppo", new_model(), 1, keep=mixed)

@@ -293,3 +293,17 @@ def test_the_command_trains_experts_from_a_file(tmp_path):
         command_line.main([*command, "--save-every", "3"])
     with pytest.raises(SystemExit, match=r"nothing\.json"):
         command_line.main(["--config", "nothing.json", "--out", str(tmp_path / "x")])
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["--base", "b.safetensors", "--config", "tiny"], "leave out --config"),
+        (["--alpha", "0.1"], "the factor of --balance-loss"),
+        (["--log-every", "0"], "at least 1"),
+        (["--resume", "--force"], "give one of them"),
+    ],
+)
+def test_options_without_effect_are_refused(tmp_path, words, remedy):
+    with pytest.raises(SystemExit, match=remedy):
+        command_line.main(["--out", str(tmp_path / "run"), *words])

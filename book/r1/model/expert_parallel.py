@@ -1,7 +1,7 @@
 """Experts on several processes: the tokens travel, the experts stay.
 
-`python -m experiments.expert_parallel` compares a layer that is spread over processes
-with the same layer in one.
+`experiments.expert_parallel`, under torchrun, compares a layer that is spread over
+processes with the same layer in one.
 """
 
 import json

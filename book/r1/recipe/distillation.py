@@ -130,8 +130,15 @@ def on_policy(
     differentiated. Yields a dict a step; `divergence` is what was minimized. The reward
     of the environment is for the log alone.
 
+    Raises ValueError for settings that have no effect here: another loss or scale, and
+    an environment that keeps some groups only.
     Source: Agarwal et al., 2024 (GKD), with lambda = 1.
     """
+    plain = Settings()
+    if (settings.scale, settings.loss) != (plain.scale, plain.loss):
+        raise ValueError("the loss is the divergence; leave out scale and loss")
+    if environment.keep is not None:
+        raise ValueError("every answer is learned from; leave out keep")
     optimizer = optimizer or rl_optimizer(model, settings.updates.lr)
     for step in progress(start, steps):
         generator = step_generator(seed, step)

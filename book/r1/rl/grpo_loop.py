@@ -118,7 +118,8 @@ def grpo(
     so a run that goes on from step `start` with its `optimizer` is the run that was not
     cut off. Where the environment keeps some groups only, `asked` counts the problems
     that it took, and `kept_reward` and `kept_length` are those of the groups that are
-    learned from; all other numbers are of the step's first problems.
+    learned from, as are the loss and the gradient; what answers are like is said of the
+    step's first problems.
 
     Under torchrun `model` and `reference` are models whose rows are divided among the
     processes (r1.train.distributed.apart); everything else each process does alike.

@@ -35,7 +35,7 @@ class PPOSettings:
     """How PPO trains: the critic in the place of the group.
 
     `lam` is lambda of generalized advantage estimation, `critic_lr` the learning rate
-    of the critic; `clip` and `how` are those of GRPOLoss.
+    of the critic; `clip`, `how` and `constant` are those of GRPOLoss.
     """
 
     prompts: int = 32
@@ -43,6 +43,7 @@ class PPOSettings:
     updates: Updates = Updates()
     clip: tuple[float, float] = (0.2, 0.2)
     how: str = "sequence"
+    constant: float | None = None
     lam: float = 1.0
     critic_lr: float = 3e-4
 
@@ -168,7 +169,8 @@ def ppo(
             part_logp_old = logp.detach() if logp_old is None else logp_old[rows]
             rho = ratio(logp, part_logp_old, part.mask)
             objective = clipped_surrogate(rho, advantages[rows], settings.clip)
-            losses.append(-aggregate(objective, part.mask, settings.how))
+            surrogate = aggregate(objective, part.mask, settings.how, settings.constant)
+            losses.append(-surrogate)
             norms.append(apply_gradient(model, optimizers[0], losses[-1], f"{step=}"))
             predicted = (
                 values[rows] if settings.updates.one else values_of(critic, part)

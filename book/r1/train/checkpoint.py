@@ -60,7 +60,8 @@ def load_checkpoint(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"no checkpoint {path.name}; data/README.md says which program makes it"
+            f"no checkpoint {path.name}; make one with python -m experiments.pretrain, "
+            "or see data/README.md for those of the book"
         )
     try:
         with safe_open(path, "pt") as file:
