@@ -63,6 +63,7 @@ LOSS = {
 RUN = {"terms": (5, 5), "steps": 100, "seeds": THREE, "base": "base/base_seed1"}
 ZERO = {"prompts": 32, "scale": True} | SAMPLING | UPDATES | LOSS | RUN
 PPO = {"prompts": 32, "clip": (0.2, 0.2), "how": "token", "critic_lr": 3e-4}
+PPO |= {"constant": None}
 PPO |= SAMPLING | UPDATES | RUN | {"seeds": FIVE}
 SHORT = ZERO | {"steps": 40}
 RL = {
