@@ -14,7 +14,6 @@ import pytest
 from execute import kernel_environment
 from filelock import FileLock, ReadWriteLock
 
-ROOT = Path(__file__).parent
 # Files whose tests have the machine for themselves.
 ALONE = {
     "02_small_world",
@@ -37,24 +36,16 @@ ALONE = {
     "test_timing",
     "test_wires",
 }
-APART = {"test_assignments", "test_browser"}  # each test is a piece of work of its own
 
 
 def pytest_configure(config):
     profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     config.add_cleanup(profile.cleanup)
     os.environ |= kernel_environment(profile.name)
-    # A thread that waits sleeps: the threads of others may need its core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The tests of a file in one process; chapters last where there is only one."""
-    for item in items:
-        if item.path.stem not in APART:
-            name = item.path.relative_to(ROOT).as_posix()
-            item.add_marker(pytest.mark.xdist_group(name))
+    """Chapters last."""
     items.sort(key=lambda item: item.path.suffix == ".ipynb")
 
 
