@@ -1,8 +1,9 @@
 """How the tests share the machine: what runs alone, what runs beside, in which order.
 
 With `-n 2 --dist loadfile` two processes take the files one by one. The tests of a
-file in ALONE, which measure time or load the machine, wait until they have it for themselves, and nothing
-else begins meanwhile. Notebooks run in the same kernels as execute.py has.
+file in ALONE, which measure time or load the machine, wait until they have it for
+themselves, and nothing else begins meanwhile. Notebooks run in the same kernels as
+execute.py has.
 """
 
 import os
