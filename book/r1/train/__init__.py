@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "distributed",
         "evaluation",
         "finetuning",
+        "ledger",
         "likelihood",
         "optimizer",
         "pretraining",
@@ -39,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "validate",
         ],
         "finetuning": ["Example", "sft", "sft_loss", "stack"],
+        "ledger": ["Published", "published", "read_ledger"],
         "likelihood": ["aggregate", "token_logprobs"],
         "optimizer": [
             "State",
