@@ -38,6 +38,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 
 BOOK = Path(__file__).resolve().parent
 IGNORED = "nbval-ignore-output"
+SECOND_EDITION = "{admonition} This chapter in three lines"
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
 KERNEL = {
     "display_name": "Python 3 (ipykernel)",
@@ -142,10 +143,15 @@ def twin_text(notebook, path):
 
 
 def formatted(notebook, path):
-    """The same notebook, its code sorted and laid out by ruff at 80 columns."""
+    """The same notebook, its code sorted and laid out by ruff.
+
+    At 72 columns where the chapter has its second edition, else at 80.
+    """
+    second = any(SECOND_EDITION in cell.source for cell in notebook.cells)
+    width = f"--line-length={72 if second else 80}"
     text, name = nbformat.writes(notebook), path.resolve().with_suffix(".ipynb")
     for command in (["check", "--select=I", "--fix-only"], ["format"]):
-        options = ["--quiet", "--line-length=80", "--stdin-filename"]
+        options = ["--quiet", width, "--stdin-filename"]
         ruff = subprocess.run(
             [sys.executable, "-m", "ruff", *command, *options, name],
             input=text.encode(),

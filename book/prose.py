@@ -7,7 +7,8 @@ A number of two digits or more is accepted for one of these reasons:
 - *published*: the ledger data/published.csv has it, and the sentence cites its source;
 - *plain*: it is a year, a part of a name, or the number of a chapter, a section, an
   equation or the like; it stands in an arithmetic that comes out right; or its sentence
-  is a task of an exercise, or begins with a verb that sets a case (PLAIN).
+  is a task of an exercise, begins with a verb that sets a case (TASK), or is the line
+  on time in the box at the top.
 
 `python prose.py [CHAPTER ...]` prints the numbers that have no reason.
 """
@@ -47,6 +48,7 @@ TASK = re.compile(
     r"^(Take|Let|Suppose|Assume|Imagine|Say that|Set|Choose|Change|Give|Write)\b"
 )
 ARITHMETIC = re.compile(r"(?:[\d.\s+*/()-]|sqrt\(|log\()+")
+TIME = "- **Time:**"  # held by tests/book/test_second_edition.py
 MATH = re.compile(r"\$([^$]+)\$")
 
 
@@ -163,6 +165,7 @@ def is_plain(number: str, before: str, sentence: Sentence) -> bool:
         YEAR.fullmatch(number)
         or PART.search(before)
         or NAME.search(before)
+        or sentence.text.startswith(TIME)
         or sentence.task
         or TASK.match(sentence.text)
     )

@@ -5,6 +5,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.patches import FancyBboxPatch
 
 STYLE = Path(__file__).parent.parent / "_static/r1.mplstyle"
 
@@ -67,3 +69,39 @@ def heatmap(ax: Axes, values, rows, columns, fmt: str = "{:.2f}") -> None:
     for (row, column), value in np.ndenumerate(values):
         ink = "white" if value < middle else "black"
         ax.text(column, row, fmt.format(value), ha="center", va="center", color=ink)
+
+
+def canvas(width: float, height: float) -> tuple:
+    """A figure and its one axes for a schematic drawing, in inches, without a frame."""
+    figure, ax = plt.subplots(figsize=(width, height))
+    ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    ax.axis("off")
+    figure.subplots_adjust(0, 0, 1, 1)
+    return figure, ax
+
+
+def box(ax: Axes, x: float, y: float, text: str, color: str = "gray", **size) -> None:
+    """Draw a box of a schematic drawing with its text; (x, y) is its middle.
+
+    `size` may give the box's width (1) and height (0.4), in inches.
+    """
+    width, height = size.get("width", 1.0), size.get("height", 0.4)
+    shape = FancyBboxPatch(
+        (x - width / 2, y - height / 2),
+        width,
+        height,
+        boxstyle="round,pad=0,rounding_size=0.06",
+        facecolor=(*to_rgb(color), 0.18),
+        edgecolor=color,
+    )
+    ax.add_patch(shape)
+    ax.text(x, y, text, ha="center", va="center", fontsize=8)
+
+
+def arrow(ax: Axes, start: tuple, end: tuple, text: str = "", **style) -> None:
+    """Draw an arrow of a schematic drawing, with a text beside its middle."""
+    style = {"arrowstyle": "->", "color": "black", "shrinkA": 1, "shrinkB": 1} | style
+    ax.annotate("", end, start, arrowprops=style)
+    if text:
+        x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+        ax.text(x + 0.06, y, text, ha="left", va="center", fontsize=8)
