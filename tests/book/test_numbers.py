@@ -10,7 +10,6 @@ from r1.train import read_ledger
 OPEN = {
     "01_claims": 39,
     "02_small_world": 13,
-    "03_mixture_of_experts": 17,
     "04_load_balance": 19,
     "05_latent_attention": 46,
     "06_multi_token_prediction": 42,
