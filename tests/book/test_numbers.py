@@ -9,7 +9,6 @@ from r1.train import read_ledger
 # reason there. They may only become fewer.
 OPEN = {
     "01_claims": 39,
-    "02_small_world": 13,
     "03_mixture_of_experts": 17,
     "04_load_balance": 19,
     "05_latent_attention": 46,
