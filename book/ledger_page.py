@@ -133,6 +133,8 @@ def with_links(node, places):
         link = nodes.reference(classes=["published"], ids=[use.anchor], internal=True)
         link.attributes |= {"row": use.row, "refuri": ""}  # known when it is written
         if isinstance(node, nodes.math):
+            row = read_ledger()[use.row]
+            link["reftitle"] = f"{row.number} {row.unit}"  # a formula is no name
             link += node.deepcopy()
             yield link
             return
@@ -167,13 +169,18 @@ def titles():
     }
 
 
-def read_claims(path=CHAPTER):
-    """The claims that a notebook shows as data; None if it shows none."""
-    for cell in nbformat.read(path, as_version=4).cells:
+def take_claims(notebook):
+    """Take the claims as data out of a notebook's outputs; None if it has none."""
+    claims = None
+    for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if CLAIMS in output.get("data", {}):
-                return output["data"][CLAIMS]
-    return None
+            claims = output.get("data", {}).pop(CLAIMS, claims)
+    return claims
+
+
+def read_claims():
+    """The claims that chapter 01 shows as data; None if it shows none."""
+    return take_claims(nbformat.read(CHAPTER, as_version=4))
 
 
 class PublishedNumbers(SphinxDirective):
@@ -246,6 +253,13 @@ def setup(app):
             env.published_uses = {}
         return env.published_uses
 
+    def source(app, docname, text):
+        # Sphinx would warn of a kind of output that it cannot show.
+        if CLAIMS in text[0] and app.env.doc2path(docname).endswith(".ipynb"):
+            notebook = nbformat.reads(text[0], as_version=4)
+            take_claims(notebook)
+            text[0] = nbformat.writes(notebook)
+
     def read(app, doctree):
         docname = app.env.docname
         if any(doctree.findall(addnodes.pending_xref)):
@@ -277,9 +291,11 @@ def setup(app):
             path, claims = Path(app.outdir) / "claims.json", read_claims()
             path.unlink(missing_ok=True)
             if claims is not None:
-                path.write_text(json.dumps(claims, indent=1, ensure_ascii=False) + "\n")
+                text = json.dumps(claims, indent=1, ensure_ascii=False)
+                path.write_text(f"{text}\n", encoding="utf-8")
 
     app.add_directive("published", PublishedNumbers)
+    app.connect("source-read", source)
     app.connect("doctree-read", read)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
