@@ -36,7 +36,7 @@ CLAIMS = "application/vnd.r1.claims+json"
 CHAPTER = prose.BOOK / "01_claims.ipynb"
 # What holds no number of a sentence, or is a link already.
 OPAQUE = (nodes.literal, nodes.reference, addnodes.pending_xref, nodes.raw, nodes.image)
-NAMED = re.compile(r"""["']([a-z0-9]+(?:-[a-z0-9]+)+)["']""")
+NAMED = re.compile(r"""["']([a-z0-9]+(?:-(?:[a-z0-9]+|\{\w+\}))+)["']""")
 
 
 class Use(NamedTuple):
@@ -146,13 +146,21 @@ def with_links(node, places):
     yield nodes.Text(node[end:])
 
 
+def rows_of(name):
+    """The rows that a text in code names; {x} in it stands for anything."""
+    form = re.compile(re.sub(r"\{\w+\}", "[a-z0-9-]+", name))
+    return [row for row in read_ledger() if form.fullmatch(row)]
+
+
 def mark_cells(doctree):
     """Put an anchor before each code cell that names rows; returns their uses."""
     uses = []
     for source in list(doctree.findall(nodes.container)):
         if source.get("nb_element") != "cell_code_source":
             continue
-        named = [n for n in NAMED.findall(source.astext()) if n in read_ledger()]
+        named = [
+            row for name in NAMED.findall(source.astext()) for row in rows_of(name)
+        ]
         if named:
             anchor, cell = f"use-in-code-{len(uses) + 1}", source.parent
             cell.parent.insert(cell.parent.index(cell), nodes.target(ids=[anchor]))
