@@ -309,11 +309,11 @@ def chapter_slides(number, name, pictures):
 
 
 def parts():
-    """The parts of the book that have notebooks: caption, and numbered chapters."""
+    """The parts of the book that have numbered chapters: caption, and chapters."""
     toc = yaml.safe_load((BOOK.parent / "_toc.yml").read_text(encoding="utf-8"))
     for part in toc["parts"]:
         names = [Path(chapter["file"]).name for chapter in part["chapters"]]
-        names = [name for name in names if (BOOK / f"{name}.ipynb").exists()]
+        names = [name for name in names if name[:2].isdigit()]
         if names:
             yield part["caption"], names
 

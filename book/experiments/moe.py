@@ -9,9 +9,7 @@ FIVE = (0, 1, 2, 3, 4)
 # Chapter 03: the same numbers of parameters at work on a token, cut up differently.
 SIZES = Grid(text="kinds", rows=16, log_every=25, steps=1500, seeds=FIVE)
 # Chapter 04: 16 experts, of which 4 work on a token.
-BALANCE = Grid(
-    text="kinds", rows=16, log_every=25, steps=1000, config="data/moe/balance.json"
-)
+BALANCE = replace(SIZES, steps=1000, config="data/moe/balance.json")
 # Chapter 04: one of 16 experts works on a token, and its gate is not normalized.
 COLLAPSE = replace(BALANCE, steps=600, config="data/moe/collapse.json")
 

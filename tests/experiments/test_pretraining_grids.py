@@ -50,8 +50,8 @@ PLAIN = {
 }
 KINDS = PLAIN | {"text": "kinds", "rows": 16, "log_every": 25}
 SIZES = KINDS | {"steps": 1500, "seeds": FIVE}
-BALANCE = KINDS | {"steps": 1000, "config": "data/moe/balance.json"}
-COLLAPSE = KINDS | {"steps": 600, "config": "data/moe/collapse.json"}
+BALANCE = SIZES | {"steps": 1000, "config": "data/moe/balance.json"}
+COLLAPSE = SIZES | {"steps": 600, "config": "data/moe/collapse.json"}
 CACHES = KINDS | {"steps": 2000, "seeds": FIVE}
 PARTS = PLAIN | {"steps": 2000, "log_every": 10}
 EIGHT = PLAIN | {"config": "data/base/moe.json", "steps": 600, "rows": 8}
