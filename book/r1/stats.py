@@ -119,7 +119,8 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         numbers = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-        return f"{self.name}: n {self.n}, {numbers}, p {self.p:.3f}: {self.verdict}"
+        p = f"p {self.p:.3f}" if self.p >= 0.0005 else "p < 0.001"
+        return f"{self.name}: n {self.n}, {numbers}, {p}: {self.verdict}"
 
 
 def _checked(first: Iterable, second: Iterable, paired: bool) -> tuple:
