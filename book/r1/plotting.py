@@ -73,7 +73,7 @@ def heatmap(ax: Axes, values, rows, columns, fmt: str = "{:.2f}") -> None:
 
 def canvas(width: float, height: float) -> tuple:
     """A figure and its one axes for a schematic drawing, in inches, without a frame."""
-    figure, ax = plt.subplots(figsize=(width, height))
+    figure, ax = plt.subplots(figsize=(width, height), layout="none")
     ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     ax.axis("off")
     figure.subplots_adjust(0, 0, 1, 1)
