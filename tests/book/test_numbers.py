@@ -11,7 +11,6 @@ OPEN = {
     "01_claims": 39,
     "02_small_world": 13,
     "03_mixture_of_experts": 17,
-    "04_load_balance": 19,
     "05_latent_attention": 46,
     "06_multi_token_prediction": 42,
     "07_model": 18,

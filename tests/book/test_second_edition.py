@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 BOOK = Path(__file__).parents[2] / "book"
-SECOND = []
+SECOND = ["04_load_balance"]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
     r"^:::\{admonition\} This chapter in three lines\n:class: tip\n\n"
