@@ -15,7 +15,7 @@ OPEN = {
     "06_multi_token_prediction": 42,
     "07_model": 18,
     "08_eight_bits": 22,
-    "09_pipelines": 19,
+    "09_pipelines": 18,
     "10_bill": 55,
     "11_policy_gradients": 12,
     "12_rules_as_rewards": 4,
