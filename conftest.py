@@ -46,8 +46,18 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Chapters last."""
-    items.sort(key=lambda item: item.path.suffix == ".ipynb")
+    """What runs alone after all else, and the chapters last.
+
+    Pages of the site are visited in the background from the beginning on. The tests
+    that wait for that come before those that need the machine for themselves.
+    """
+
+    def place(item):
+        chapter = item.path.suffix == ".ipynb"
+        visited = "visits" in getattr(item, "fixturenames", ())
+        return chapter, item.path.stem in ALONE, visited
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish(session):

@@ -16,6 +16,8 @@ A number of two digits or more is accepted for one of these reasons:
 import math
 import re
 import sys
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +44,8 @@ PART = re.compile(
     re.IGNORECASE,
 )
 NAME = re.compile(
-    r"\b(LLaMA-3\.1|Qwen2\.5|DeepSeek|DeepSeek LLM|Llama 3|AIME|MATH)\s+$"
+    r"\b(LLaMA-3\.1|Qwen2\.5|DeepSeek|DeepSeek LLM|Llama|Llama 3|Llama 3\.1|AIME|MATH)"
+    r"\s+$|[A-Za-z][\w.]*-$"
 )
 TASK = re.compile(
     r"^(Take|Let|Suppose|Assume|Imagine|Say that|Set|Choose|Change|Give|Write)\b"
@@ -50,6 +53,17 @@ TASK = re.compile(
 ARITHMETIC = re.compile(r"(?:[\d.\s+*/()-]|sqrt\(|log\()+")
 TIME = "- **Time:**"  # held by tests/book/test_second_edition.py
 MATH = re.compile(r"\$([^$]+)\$")
+
+
+class Quote(NamedTuple):
+    """A place where a number of a sentence starts, and the row that the number quotes.
+
+    `doubtful` if another row fits as well.
+    """
+
+    start: int
+    row: Published
+    doubtful: bool
 
 
 class Sentence(NamedTuple):
@@ -159,12 +173,16 @@ def comes_out(formula: str) -> bool:
     return all(abs(value - last) <= 0.5 * 10**-digits + 1e-9 for value in values)
 
 
+def is_label(before: str) -> bool:
+    """Whether a number is part of a name, or that of a chapter or an equation."""
+    return bool(PART.search(before) or NAME.search(before))
+
+
 def is_plain(number: str, before: str, sentence: Sentence) -> bool:
     """Whether a number needs no support, by the rules at the top of this file."""
     return bool(
         YEAR.fullmatch(number)
-        or PART.search(before)
-        or NAME.search(before)
+        or is_label(before)
         or sentence.text.startswith(TIME)
         or sentence.task
         or TASK.match(sentence.text)
@@ -172,10 +190,10 @@ def is_plain(number: str, before: str, sentence: Sentence) -> bool:
 
 
 def without_marks(text: str) -> str:
-    """A sentence without roles, code, links and correct arithmetic."""
+    """A sentence with blanks for its roles, code, links and correct arithmetic."""
     for mark in (ROLE, CODE, LINK):
-        text = mark.sub(" ", text)
-    return MATH.sub(lambda m: " " if comes_out(m[1]) else f" {m[1]} ", text)
+        text = mark.sub(lambda m: " " * len(m[0]), text)
+    return MATH.sub(lambda m: " " * len(m[0]) if comes_out(m[1]) else f" {m[1]} ", text)
 
 
 def published_in(sentence: Sentence) -> list[Published]:
@@ -186,6 +204,71 @@ def published_in(sentence: Sentence) -> list[Published]:
         for row in read_ledger().values()
         if row.source in sentence.sources and forms(row) & used
     ]
+
+
+@cache
+def rows_by_form() -> dict[str, list[Published]]:
+    """The rows of the ledger by each way of writing their numbers."""
+    rows = defaultdict(list)
+    for row in read_ledger().values():
+        for form in forms(row):
+            rows[form].append(row)
+    return rows
+
+
+def words(text: str) -> set[str]:
+    """The words of a text, in small letters."""
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def words_shared(row: Published, spoken: set[str]) -> int:
+    """How many words a sentence shares with a row.
+
+    0 if there is none of the row's unit, and none of four letters of its description.
+    """
+    telling = words(row.unit) | {word for word in words(row.what) if len(word) > 3}
+    if not telling & spoken:
+        return 0
+    return len(words(f"{row.what} {row.unit} {row.place}") & spoken)
+
+
+def quotes(text: str, cited: dict[str, int]) -> list[Quote]:
+    """The published numbers that a sentence quotes, with their rows.
+
+    `text` has no marks, and `cited` says where it cites each source. A row is quoted
+    if it has the number, its source is cited, and the sentence shares words with it;
+    where more rows fit than the sentence has such numbers, those are quoted that share
+    most. No row is quoted twice: of equal numbers, the one that stands nearest before
+    the citation is the quote, and of different forms the first.
+    """
+    places, spoken, found = defaultdict(list), words(text), {}
+    for number, before in numbers(text):
+        if not is_label(before):
+            places[bare(number)].append(len(before))
+    for source, at in cited.items():
+        for number, starts in places.items():
+            quoted = {quote.row for quote in found.values()}
+            rows = [r for r in rows_by_form().get(number, ()) if r.source == source]
+            rows = [row for row in rows if row not in quoted]
+            shared = {row: words_shared(row, spoken) for row in rows}
+            fit = sorted(filter(shared.get, rows), key=lambda row: -shared[row])
+            free = [start for start in starts if start not in found]
+            free.sort(key=lambda start: (start > at, abs(start - at)))
+            count = min(len(fit), len(free))
+            last, *others = [shared[row] for row in fit[max(count - 1, 0) :]] or [0]
+            chosen = [row for row in rows if row in fit[:count]]
+            for start, row in zip(sorted(free[:count]), chosen, strict=True):
+                found[start] = Quote(start, row, doubtful=last in others)
+    return [found[start] for start in sorted(found)]
+
+
+def quoted_in(sentence: Sentence) -> list[Quote]:
+    """The published numbers that a sentence of a twin quotes."""
+    cited = {}
+    for group in CITED.finditer(sentence.text):
+        for key in group[1].split(","):
+            cited.setdefault(key.strip(), group.start())
+    return quotes(without_marks(sentence.text), cited)
 
 
 def unsupported(text: list[Sentence], known: set[str]) -> list[tuple[Sentence, str]]:

@@ -1,12 +1,11 @@
-"""The site, built once for all tests that look at it."""
+"""The site, built once for all tests that look at it, and visited meanwhile."""
 
-import functools
-import http.server
+import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ settings.register_profile(
     "book", derandomize=True, database=None, deadline=None, max_examples=60
 )
 settings.load_profile("book")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="session")
@@ -42,21 +40,13 @@ def site(tmp_path_factory):
     return out / "_build/html"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture(scope="session")
 def address(site):
     """Where the built pages are served, on this machine only."""
-    handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    from visits import serve
+
+    with serve(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -70,20 +60,72 @@ def walls():
         pytest.skip(why)
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium; skipped where there is none, except in CI."""
+def _need_chromium():
+    from visits import CHROMIUM
+
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("no Chromium: install the package chromium")
         pytest.skip("no Chromium on this machine: the pages were not looked at")
-    from playwright.sync_api import sync_playwright
 
-    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    options += ["--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*options, "--disable-sync"]
-        )
-        yield chromium
-        chromium.close()
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium; skipped where there is none, except in CI."""
+    _need_chromium()
+    from visits import open_browser
+
+    with open_browser() as browser:
+        yield browser
+
+
+class Visits(dict):
+    """What is wrong with each page that the tests of this run ask for.
+
+    The pages are visited by a process of its own; who asks for one that it has not
+    visited yet waits.
+    """
+
+    def __init__(self, process):
+        super().__init__()
+        self.process = process
+
+    def __missing__(self, visit):
+        for line in self.process.stdout:
+            done, faults = json.loads(line)
+            self[done] = faults
+            if done == visit:
+                return faults
+        raise RuntimeError(f"{visit} was not visited:\n{self.process.stderr.read()}")
+
+
+@pytest.fixture(scope="session")
+def visits(request, site):
+    """See Visits. Started by start_visits where tests run in one process."""
+    _need_chromium()
+    calls = [
+        item.callspec.params
+        for item in request.session.items
+        if "visits" in getattr(item, "fixturenames", ())
+    ]
+    asked = [f"{call['mode']}/{call['name']}" for call in calls]
+    program = str(ROOT / "tests/book/visits.py")
+    with subprocess.Popen(
+        [sys.executable, program, str(site), *asked],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Visits(process)
+        process.kill()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def start_visits(request):
+    """Visit pages from the beginning on, if a test of this run asks for any."""
+    items = request.session.items
+    wanted = any("visits" in getattr(item, "fixturenames", ()) for item in items)
+    if wanted and "PYTEST_XDIST_WORKER" not in os.environ:
+        # A site that cannot be built, or no browser: the tests that need them say so.
+        with suppress(AssertionError, pytest.skip.Exception, pytest.fail.Exception):
+            request.getfixturevalue("visits")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from axe_playwright_python.sync_playwright import Axe
+from visits import MODES
 
 from r1.cost.bill import PRICES, ServiceDay, TrainingBill
 from r1.cost.counting import count_gpus, kv_cache_bytes, training_flops
@@ -21,17 +21,6 @@ from r1.cost.schedule import (
 from r1.model.config import ModelConfig
 
 ROOT = Path(__file__).parents[2]
-MODES = {
-    "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone": {
-        "viewport": {"width": 390, "height": 844},
-        "color_scheme": "light",
-        "is_mobile": True,
-    },
-}
-BROKEN_MATH = "document.querySelectorAll('mjx-merror, mjx-mtext[style*=red]').length"
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def pages():
@@ -42,48 +31,11 @@ def pages():
     return [*files, "genindex", "search"]
 
 
-@pytest.fixture(scope="module", params=MODES)
-def context(request, browser):
-    context = browser.new_context(**MODES[request.param])
-    yield context
-    context.close()
-
-
-def barriers(page):
-    """What axe finds on a page, each with the first place where it is."""
-    # Without preload, or axe asks for style sheets in places where none are.
-    options = {"preload": False, "resultTypes": ["violations"]}  # the others are slow
-    found = Axe().run(page, options=options).response["violations"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found]
-
-
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", pages())
-def test_a_page_is_whole_quiet_and_accessible(name, context, address):
-    said, outside = [], []
-
-    def record(request):
-        if not request.url.startswith((address, "data:", "blob:")):
-            outside.append(request.url)
-
-    page = context.new_page()
-    page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", record)
-    page.on("response", lambda r: r.ok or said.append(f"{r.status} {r.url}"))
-    response = page.goto(f"{address}/{name}.html", wait_until="load")
-    assert response.ok, f"{name}.html answers {response.status}"
-    page.wait_for_function("!window.MathJax || MathJax.startup?.promise")
-    page.evaluate("window.MathJax?.startup?.promise")
-    page.wait_for_load_state("networkidle")
-    faults = {
-        "console": said,
-        "requests to the outside": outside,
-        "broken formulas": page.evaluate(BROKEN_MATH),
-        "pixels that stick out": max(0, page.evaluate(OVERFLOW)),
-        "accessibility": barriers(page),
-    }
-    page.close()
-    assert not any(faults.values()), {k: v for k, v in faults.items() if v}
+def test_a_page_is_whole_quiet_and_accessible(name, mode, visits):
+    """Visited in the background since the beginning of the run: see the fixture."""
+    assert visits[f"{mode}/{name}"] == {}
 
 
 # Exponents of two, but for the layers: heads, width, latent, context, users.

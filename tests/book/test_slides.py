@@ -3,8 +3,8 @@
 import nbformat
 import pytest
 import slides
-from test_browser import BROKEN_MATH, MODES, OVERFLOW, barriers
 from test_site import Tags, html_pages
+from visits import BROKEN_MATH, MODES, OVERFLOW, barriers
 
 DECKS = dict(slides.parts())
 MODES = MODES | {"light": MODES["light"] | {"viewport": {"width": 1280, "height": 720}}}
@@ -28,7 +28,7 @@ def chapter(*cells):
 
 def test_every_chapter_is_in_a_deck_and_every_section_on_a_slide():
     names = [name for part in DECKS.values() for name in part]
-    assert names == sorted(path.stem for path in slides.BOOK.glob("*.ipynb"))
+    assert names == sorted(path.stem for path in slides.BOOK.glob("[0-9]*.ipynb"))
     for name in names:
         notebook = nbformat.read(slides.BOOK / f"{name}.ipynb", as_version=4)
         made = {slide.title for slide in slides.chapter_slides(1, name, {})}

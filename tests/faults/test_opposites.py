@@ -1,0 +1,30 @@
+"""The opposites can be planted, every finished chapter has some, and one is noticed."""
+
+import pytest
+from opposites import Opposite, code_of, read_opposites, try_opposite
+
+ROWS = read_opposites()
+
+
+def test_opposites_have_names_of_their_own():
+    assert len({row.id for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_an_opposite_can_be_planted_where_it_says(row):
+    assert bool(row.plant) != bool(row.old)
+    compile(row.plant, row.id, "exec")
+    if row.old:
+        assert code_of(row.chapter).count(row.old) == 1
+        assert row.old != row.new
+
+
+@pytest.mark.slow
+def test_a_page_is_green_as_it_is_and_red_under_its_opposite():
+    page = "how_we_decide"
+    plain = try_opposite(Opposite("nothing", page, ""))
+    assert not plain.failed
+    assert not plain.end
+    assert plain.held
+    exchanged = next(row for row in ROWS if row.id == "decide-exchanged")
+    assert try_opposite(exchanged).failed
