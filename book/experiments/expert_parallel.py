@@ -38,9 +38,11 @@ class Options:
 def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     """Run one layer whole and spread: what this process held and sent, what differs.
 
-    Every process has an equal part of the `tokens`; the loss is the sum of the squared
-    outputs of all of them. `difference` is the largest in any output or gradient, as
-    a share of that tensor's largest number.
+    The layer and the tokens are random, and all numbers are float64. Every process has
+    an equal part of the `tokens`; the loss is the sum of the squared outputs of all of
+    them. `difference` is the largest in any output or gradient, as a share of that
+    tensor's largest number. Each process also keeps the whole layer, to compare with
+    it: `kept_to_compare` is the number of parameters of its routed experts.
     """
     torch.manual_seed(seed)
     whole, divided = MoE(config).double(), MoE(config).double()
@@ -64,18 +66,19 @@ def compare(config: ModelConfig, tokens: int, seed: int = 0) -> dict:
     load = divided.gate.load.tolist()
     total = divided.gate.update_bias(0.001)
     load_agrees = torch.equal(total, whole.gate.load)
-    sent_away = sum(n for r, n in enumerate(divided.sent) if r != rank)
     return {
         "rank": rank,
         "experts": torch.arange(config.n_routed_experts).chunk(world)[rank].tolist(),
         "parameters": sum(p.to_local().numel() for p in divided.experts.parameters()),
+        "kept_to_compare": sum(p.numel() for p in whole.experts.parameters()),
+        "width": config.dim,
         "tokens": len(own_x),
         "load": load,
         "load_of_all": total.tolist(),
         "load_agrees": load_agrees,
         "bias": divided.gate.bias.tolist(),
         "sent": divided.sent,
-        "bytes": 2 * sent_away * config.dim * 2,  # there and back, as BF16
+        "parcels": [parcel._asdict() for parcel in divided.parcels],
         "difference": max(
             ((a - b).abs().max() / b.abs().max()).item() for a, b in pairs
         ),

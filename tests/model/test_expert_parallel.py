@@ -42,8 +42,28 @@ def test_a_token_travels_once_to_each_process_that_it_needs(reports):
         assert max(report["sent"]) <= report["tokens"]
         if limit == 1:
             assert sum(report["sent"]) == report["tokens"]
-        away = report["sent"][1 - report["rank"]]
-        assert report["bytes"] == away * 96 * 2 * 2
+
+
+def test_bytes_are_those_of_the_tensors_that_leave_a_process(reports):
+    """96 numbers of a token and 4 gates in float64, 4 choices in int64, and back."""
+    for report, other in (reports[0], reports[0][::-1]):
+        away, back = (r["sent"][1 - r["rank"]] for r in (report, other))
+        sent = [tuple(parcel.values()) for parcel in report["parcels"]]
+        assert sent == [
+            ("row counts", "int64", 1, 8),
+            ("tokens", "float64", away, away * 96 * 8),
+            ("gates", "float64", away, away * 4 * 8),
+            ("choices", "int64", away, away * 4 * 8),
+            ("sums", "float64", back, back * 96 * 8),
+            ("gradient of sums", "float64", away, away * 96 * 8),
+            ("gradient of gates", "float64", back, back * 4 * 8),
+            ("gradient of tokens", "float64", back, back * 96 * 8),
+        ]
+
+
+def test_each_process_also_keeps_the_whole_layer_to_compare(reports):
+    for report in reports[0]:
+        assert report["kept_to_compare"] == 2 * report["parameters"]
 
 
 def test_what_cannot_be_shared_is_refused_by_every_process():

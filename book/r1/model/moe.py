@@ -143,7 +143,10 @@ def expert_balance_loss(
 ) -> Float[Tensor, ""]:
     """The same price over all tokens of a batch, taken as one sequence.
 
-    Source: DeepSeek-V2, equations 23 to 25, without the factor alpha.
+    DeepSeek-V2's expert-level loss (its equations 23 to 25) has the same form, but is
+    of a single sequence and has P of the scores themselves, which a softmax made.
+
+    Source: DeepSeek-V3, the batch-wise loss of section 4.5.3, without a factor.
     """
     flat, slots = scores.flatten(0, -2), indices.flatten(0, -2)
     return sequence_balance_loss(flat[None], slots[None])
