@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
@@ -21,22 +20,13 @@ settings.load_profile("book")
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The folder of the built pages; a warning of the build fails the test.
-
-    Built once, by the process of the test run that needs it first.
-    """
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    out, done = shared / "site", shared / "site.done"
-    with FileLock(shared / "site.lock"):
-        if not done.exists():
-            builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
-            command = [builder, "build", str(ROOT), "--path-output", str(out)]
-            command += ["-W", "-n", "--keep-going"]
-            built = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert built.returncode == 0, built.stdout + built.stderr
-            done.touch()
+    """The folder of the built pages; a warning of the build fails the test."""
+    out = tmp_path_factory.mktemp("site")
+    builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
+    command = [builder, "build", str(ROOT), "--path-output", str(out)]
+    command += ["-W", "-n", "--keep-going"]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
     return out / "_build/html"
 
 
@@ -101,7 +91,7 @@ class Visits(dict):
 
 @pytest.fixture(scope="session")
 def visits(request, site):
-    """See Visits. Started by start_visits where tests run in one process."""
+    """See Visits; start_visits asks for it."""
     _need_chromium()
     calls = [
         item.callspec.params
@@ -125,7 +115,7 @@ def start_visits(request):
     """Visit pages from the beginning on, if a test of this run asks for any."""
     items = request.session.items
     wanted = any("visits" in getattr(item, "fixturenames", ()) for item in items)
-    if wanted and "PYTEST_XDIST_WORKER" not in os.environ:
+    if wanted:
         # A site that cannot be built, or no browser: the tests that need them say so.
         with suppress(AssertionError, pytest.skip.Exception, pytest.fail.Exception):
             request.getfixturevalue("visits")

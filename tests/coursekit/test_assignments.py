@@ -17,8 +17,7 @@ from coursekit.walls.files import write
 
 EXAMPLE = Path(__file__).parent.parent / "assignments" / "example"
 FOLDERS = [EXAMPLE, *sorted(p.parent for p in ASSIGNMENTS.glob("*/mutants.toml"))]
-# Cores for one test, where pytest-xdist runs several at once.
-JOBS = max(1, (os.cpu_count() or 1) // int(os.getenv("PYTEST_XDIST_WORKER_COUNT", "1")))
+JOBS = os.cpu_count() or 1
 each = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 

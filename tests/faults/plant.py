@@ -80,7 +80,7 @@ def copy_repository(target: Path) -> None:
 def run_tests(root: Path, tests: list[str]) -> tuple[int, str]:
     """Run fast tests up to the first that fails; the exit code and the last line."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow"]
-    command += ["-n", "0", "-p", "no:cacheprovider", "--tb=no", *tests]
+    command += ["-p", "no:cacheprovider", "--tb=no", *tests]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(root / "book"),
