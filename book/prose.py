@@ -5,7 +5,8 @@ A number of two digits or more is accepted for one of these reasons:
 - *printed*: an output of the page prints it with just these digits, and the same ones
   on every run;
 - *set*: it stands in the code of the page, which sets it;
-- *published*: the ledger data/published.csv has it, and the sentence cites its source;
+- *published*: it quotes a row of the ledger data/published.csv, see `quotes`: the same
+  sentence cites the source, and shares words with the row;
 - *plain*: it is a year, a part of a name, or the number of a chapter, a section, an
   equation or the like; it stands in an arithmetic that comes out right; or its sentence
   is a task of an exercise, begins with a verb that sets a case (TASK), or is the line
@@ -37,7 +38,7 @@ CODE = re.compile(r"`[^`]*`")
 LINK = re.compile(r"\]\([^)]*\)|<https?:[^>]*>|https?:\S+")
 TAG = re.compile(r"<[^>]+>")
 FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})\s*(?:\{([\w-]+)\})?")
-YEAR = re.compile(r"(19|20)\d\d")
+YEAR = re.compile(r"19\d\d|20[0-2]\d")
 PART = re.compile(
     r"\b(chapters?|sections?|equations?|eqs?\.?|tables?|figures?|appendix|versions?"
     r"|pages?|claims?|exercises?|lines?|Day|parts?|[Ss]tep)"
@@ -74,15 +75,6 @@ class Sentence(NamedTuple):
     line: int
     text: str
     task: bool
-
-    @property
-    def sources(self) -> set[str]:
-        """The keys of the sources that it cites."""
-        return {
-            key.strip()
-            for group in CITED.findall(self.text)
-            for key in group.split(",")
-        }
 
 
 def bare(number: str) -> str:
@@ -200,16 +192,6 @@ def without_marks(text: str) -> str:
     return MATH.sub(lambda m: " " * len(m[0]) if comes_out(m[1]) else f" {m[1]} ", text)
 
 
-def published_in(sentence: Sentence) -> list[Published]:
-    """The rows of the ledger that a sentence uses: its numbers, its sources."""
-    used = {bare(number) for number, _ in numbers(without_marks(sentence.text))}
-    return [
-        row
-        for row in read_ledger().values()
-        if row.source in sentence.sources and forms(row) & used
-    ]
-
-
 @cache
 def rows_by_form() -> dict[str, list[Published]]:
     """The rows of the ledger by each way of writing their numbers."""
@@ -279,7 +261,7 @@ def unsupported(text: list[Sentence], known: set[str]) -> list[tuple[Sentence, s
     """The numbers of sentences without a reason; `known` are printed or set."""
     result = []
     for sentence in text:
-        published = {form for row in published_in(sentence) for form in forms(row)}
+        published = {form for q in quoted_in(sentence) for form in forms(q.row)}
         for number, before in numbers(without_marks(sentence.text)):
             if bare(number) in known | published or is_plain(number, before, sentence):
                 continue
