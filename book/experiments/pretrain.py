@@ -31,6 +31,7 @@ from r1.train.optimizer import new_optimizer
 from r1.train.pretraining import Balance, packed_batch, pretrain
 from r1.train.records import BOOK, check_notes, read_rows, write_log
 
+MTP_WEIGHT = 0.3  # DeepSeek-V3, section 4.2
 HELD_OUT_SEED = -1  # of batches that no run is trained on
 VALIDATED = 16  # of those batches
 # What a model reads: clock arithmetic, as it is or changed for chapter 13, or text of
@@ -70,6 +71,8 @@ class Pretraining:
     """a loss that balances experts"""
     alpha: float = 0.0
     """the factor of that loss"""
+    mtp_weight: float | None = None
+    """lambda of the MTP modules' losses at the beginning; without, V3's 0.3"""
     problems: int = 512
     """of each length to answer at the end; 0: none"""
     log_every: int = 1
@@ -122,10 +125,14 @@ def read_config(name: str) -> ModelConfig:
 
 
 def new_model(o: Options) -> Model:
-    """The model to begin with: a checkpoint's, or one that has read nothing."""
-    if o.base:
-        return load_checkpoint(o.base)[0]
-    return Model(read_config(o.config))
+    """The model to begin with: a checkpoint's, or one that has read nothing.
+
+    Raises SystemExit for a weight of modules that the model does not have.
+    """
+    model = load_checkpoint(o.base)[0] if o.base else Model(read_config(o.config))
+    if o.mtp_weight is not None and not model.config.num_nextn_predict_layers:
+        raise SystemExit("--mtp-weight: the model has no MTP modules; leave it out")
+    return model
 
 
 def check(o: Options) -> None:
@@ -159,6 +166,8 @@ def notes_of(o: Options) -> dict:
         notes["base"] = Path(o.base).stem
     if o.dtype in RECIPES:
         notes["dtype"] = o.dtype
+    if o.mtp_weight is not None:
+        notes["mtp_weight"] = o.mtp_weight
     return notes
 
 
@@ -204,7 +213,10 @@ def means(window: list[Row]) -> Row:
 def loop(o: Options, model: Model, optimizer, start: int = 0) -> Iterator[Row]:
     """The steps of a run, from `start` on."""
     balance = Balance(o.bias_speed, o.balance_loss, o.alpha)
-    return pretrain(model, o.steps, o.seed, o.lr, optimizer, start, batches(o), balance)
+    weight = MTP_WEIGHT if o.mtp_weight is None else o.mtp_weight
+    return pretrain(
+        *(model, o.steps, o.seed, o.lr, optimizer, start, batches(o), balance, weight)
+    )
 
 
 def batches(o: Pretraining) -> Callable[[int, int], Tensor]:

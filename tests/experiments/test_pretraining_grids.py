@@ -5,7 +5,7 @@ the chapters say of them.
 """
 
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,7 @@ PLAIN = {
     "bias_speed": 0.0,
     "balance_loss": None,
     "alpha": 0.0,
+    "mtp_weight": None,
     "problems": 512,
     "log_every": 1,
     "seeds": THREE,
@@ -53,7 +54,8 @@ SIZES = KINDS | {"steps": 1500, "seeds": FIVE}
 BALANCE = SIZES | {"steps": 1000, "config": "data/moe/balance.json"}
 COLLAPSE = SIZES | {"steps": 600, "config": "data/moe/collapse.json"}
 CACHES = KINDS | {"steps": 2000, "seeds": FIVE}
-PARTS = PLAIN | {"steps": 2000, "log_every": 10}
+PARTS = PLAIN | {"steps": 2000, "log_every": 10, "seeds": FIVE}
+TINY = PLAIN | {"config": "tiny", "log_every": 10, "bias_speed": 0.001}
 EIGHT = PLAIN | {"config": "data/base/moe.json", "steps": 600, "rows": 8}
 EIGHT |= {"log_every": 5, "bias_speed": 0.001, "problems": 0}
 READS_ON = PLAIN | {"base": "base/base_seed1", "log_every": 10, "bias_speed": 0.001}
@@ -84,6 +86,7 @@ EXPECTED = {
     },
     "latent": {
         "mha": CACHES | {"config": "data/latent/mha.json"},
+        "mha_split": CACHES | {"config": "data/latent/mha_split.json"},
         "gqa": CACHES | {"config": "data/latent/gqa.json"},
         "mqa": CACHES | {"config": "data/latent/mqa.json"},
         "mla96": CACHES | {"config": "data/latent/mla96.json"},
@@ -91,12 +94,14 @@ EXPECTED = {
     },
     "base": {
         "mha": PARTS | {"config": "data/base/mha.json"},
+        "mha_split": PARTS | {"config": "data/base/mha_split.json"},
         "mla": PARTS | {"config": "data/base/mla.json"},
         "moe": PARTS | {"config": "data/base/moe.json", "bias_speed": 0.001},
-        "mtp1": PARTS | {"config": "tiny", "bias_speed": 0.001},
-        "mtp2": PARTS | {"config": "data/base/mtp2.json", "bias_speed": 0.001},
+        "mtp1": TINY | {"seeds": FIVE},
+        "lambda_0.1": TINY | {"seeds": FIVE, "mtp_weight": 0.1},
+        "mtp2": TINY | {"config": "data/base/mtp2.json"},
         "draft": PARTS | {"config": "data/base/draft.json", "seeds": (0,)},
-        "base": PARTS | {"config": "tiny", "bias_speed": 0.001, "steps": 3000},
+        "base": TINY | {"steps": 3000},
     },
     "fp8": {
         "float32": EIGHT,
@@ -110,9 +115,7 @@ EXPECTED = {
         "base_wrong": READS_ON | {"text": "wrong", "steps": 500, "lr": 0.001},
         "base_noticed": READS_ON
         | {"text": "repaired", "steps": 2000, "lr": 0.003, "seeds": (0,)},
-        "base_unable": PARTS
-        | {"config": "tiny", "steps": 3000, "bias_speed": 0.001}
-        | {"seeds": ONCE, "only_seed": 2},
+        "base_unable": TINY | {"steps": 3000, "seeds": ONCE, "only_seed": 2},
     },
     "distill": {
         "base_dense4": STUDENTS | {"config": "data/distill/dense4.json", "steps": 2500},
@@ -166,6 +169,12 @@ def test_models_have_the_experts_that_the_chapters_say(config):
 def test_bases_differ_in_the_part_that_they_are_named_after():
     names = ("mha", "mla", "moe", "mtp2")
     mha, mla, moe_, mtp2 = (read_config(f"data/base/{n}.json") for n in names)
+    for folder, whole in (
+        ("base", mha),
+        ("latent", read_config("data/latent/mha.json")),
+    ):
+        split = {"qk_nope_head_dim": 16, "qk_rope_head_dim": 8}
+        assert read_config(f"data/{folder}/mha_split.json") == replace(whole, **split)
     tiny = read_config("tiny")
     assert (mha.kv_lora_rank, mha.n_routed_experts) == (0, 0)
     assert mla.kv_lora_rank > 0 == mla.n_routed_experts
@@ -181,8 +190,10 @@ def test_bases_differ_in_the_part_that_they_are_named_after():
 def test_what_a_row_says_reaches_the_loop(experiment, name, monkeypatch, tmp_path):
     want, seen = EXPECTED[experiment][name], {}
 
-    def loop(model, steps, seed, lr, optimizer, start, batch, balance):
-        seen.update(steps=steps, seed=seed, lr=lr, start=start, balance=balance)
+    def loop(model, steps, seed, lr, optimizer, start, batch, balance, weight):
+        seen.update(
+            weight=weight, steps=steps, seed=seed, lr=lr, start=start, balance=balance
+        )
         seen.update(batch=batch(seed, 3), model=model)
         return iter(())
 
@@ -198,6 +209,7 @@ def test_what_a_row_says_reaches_the_loop(experiment, name, monkeypatch, tmp_pat
     assert (seen["seed"], seen["start"]) == (seed, 0)
     balance = Balance(want["bias_speed"], want["balance_loss"], want["alpha"])
     assert seen["balance"] == balance
+    assert seen["weight"] == (0.3 if want["mtp_weight"] is None else 0.1)
     text = pretrain.TEXTS[want["text"]]
     expected = packed_batch(seed, 3, rows=want["rows"], document=text)
     assert torch.equal(seen["batch"], expected)
