@@ -54,7 +54,7 @@ document.addEventListener("DOMContentLoaded", () => {
     layers: "all but layer inputs",
   };
   // Largest exponents of two; sequences begin at 1,024 tokens.
-  const SLIDERS = { pipeline: 5, data: 10, expert: 8, micro_batch: 4, sequence: 17 };
+  const SLIDERS = { pipeline: 4, data: 10, expert: 8, micro_batch: 4, sequence: 17 };
   const V3 = {
     schedule: "DualPipe",
     zero: "1",

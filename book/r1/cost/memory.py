@@ -175,19 +175,19 @@ def split_stages(
 
     Embedding, layers, MTP modules and head are slots of equal rank; each stage gets
     $\lfloor n / S \rfloor$ of the $n$ slots, and the first $n \bmod S$ stages one
-    more. DeepSeek-V3 has 1 + 61 + 1 + 1 = 64 slots, so 16 stages get four each.
-    `stage_layers` gives the layers of each stage instead.
+    more; MTP modules stay with the head, whose matrix they use. DeepSeek-V3 has
+    1 + 61 + 1 + 1 = 64 slots, so 16 stages get four each. `stage_layers` gives the
+    layers of each stage instead.
 
-    Raises ValueError for more stages than slots, and for layers that do not add up.
+    Raises ValueError for too many stages, and for layers that do not add up.
     Source: none; DeepSeek publishes 16 stages and that the first and the last share a
     device, and not which layers a stage has.
     """
     depth = config.num_nextn_predict_layers
-    slots = config.n_layers + depth + 2
-    if not 1 <= stages <= slots:
+    if not 1 <= stages <= config.n_layers + 2:
         raise ValueError(
-            f"{stages} stages for {slots} slots ({config.n_layers} layers, embedding, "
-            f"head, {depth} MTP modules); choose between 1 and {slots}"
+            f"{stages} stages for {config.n_layers} layers, an embedding and a head; "
+            f"choose between 1 and {config.n_layers + 2}"
         )
     if stage_layers is not None:
         if len(stage_layers) != stages or min(stage_layers) < 0:
@@ -201,9 +201,13 @@ def split_stages(
             )
         ends = [sum(stage_layers[: i + 1]) for i in range(stages)]
     else:
-        each, more = divmod(slots, stages)
+        slots = config.n_layers + depth + 2
+        cut, behind = stages, 0
+        if slots // stages <= depth:  # MTP modules and head fill the last stage
+            cut, behind = stages - 1, depth + 1
+        each, more = divmod(slots - behind, cut)
         # Slot 0 is the embedding, so slot i + 1 is layer i. The slots behind the last
-        # layer, of MTP modules and head, leave later stages fewer layers.
+        # layer, of MTP modules and head, leave the last stage fewer layers.
         ends = [(s + 1) * each + min(s + 1, more) - 1 for s in range(stages)]
         ends = [min(end, config.n_layers) for end in ends]
     starts = [0, *ends[:-1]]
@@ -612,14 +616,17 @@ def _buffers(
     total += layout.tokens * max(anew, default=0)
     # A layer that arrives for its passes: the one at work and the one that follows.
     gathered = 2 if layout.zero == 3 else 0
-    spread = [[(m, layout.expert if m.kind == "expert" else 1) for m in p] for p in pieces]
+    spread = [
+        [(m, layout.expert if m.kind == "expert" else 1) for m in p] for p in pieces
+    ]
     weights = max(
         sum(m.size(stored) * m.number // n for m, n in piece) for piece in spread
     )
     numbers = max(
-        sum(m.parameters // n for m, n in piece if m.kind != "bias")
-        for piece in spread
+        sum(m.parameters // n for m, n in piece if m.kind != "bias") for piece in spread
     )
-    return total + gathered * weights + (
-        precision.gradient * numbers if layout.zero >= 2 else 0
+    return (
+        total
+        + gathered * weights
+        + (precision.gradient * numbers if layout.zero >= 2 else 0)
     )
