@@ -8,6 +8,7 @@ are the storages behind tensors: one that several tensors share counts once.
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from experiments.runner import parse
-from r1.cost.memory import Layout, Stage, split_stages
+from r1.cost.memory import Layout, Stage, in_flight, split_stages
 from r1.model.config import ModelConfig
 from r1.model.mtp import mtp_losses
 from r1.model.transformer import Model, cross_entropy
@@ -32,7 +33,7 @@ CONFIGS = {
     "tied": replace(TINY, tie_word_embeddings=True, num_nextn_predict_layers=0),
     "one latent": replace(TINY, q_lora_rank=0, kv_lora_rank=24, moe_inter_dim=64),
 }
-FULL = Layout(precision="FP32", zero=0, data=2)
+FULL = Layout(precision="FP32", zero=0, data=2, sequence=80)
 CASES = {
     "copies": FULL,
     "zero": replace(FULL, zero=1),
@@ -48,9 +49,9 @@ class Options:
 
     configs: tuple[str, ...] = tuple(CONFIGS)
     """names of CONFIGS"""
-    rows: int = 2
+    rows: int = 5
     """sequences of a process"""
-    length: int = 64
+    length: int = 16
     """tokens of a sequence"""
 
 
@@ -95,6 +96,16 @@ class OneStage(nn.Module):
         self.head = model.head if stage.head else None
         self.mtp = model.mtp if stage.mtp else nn.ModuleList()
 
+    def forward_all(self, micros: Tensor) -> list[Tensor]:
+        """Micro-batches through the layers of this stage, all held at once."""
+        outputs = []
+        for x in micros.unbind():
+            x = x.clone()  # a storage of its own
+            for block in self.layers:
+                x = block(x)
+            outputs.append(x)
+        return outputs
+
     def loss(self, tokens: Tensor, width: int) -> Tensor:
         """Something to go back from; what comes from the stage before is random."""
         inputs = tokens[:, :-1]
@@ -120,18 +131,20 @@ def count(config: ModelConfig, case: str, tokens: Tensor) -> dict[str, int]:
     if case == "pipeline":
         stage = split_stages(config, layout.pipeline)[dist.get_rank()]
         model = OneStage(model, stage)
-        loss = model.loss(tokens, config.dim)
-    else:
-        if layout.zero == 3:
-            distributed.share(model, experts=layout.expert > 1)
-        loss = whole_loss(model, model.encode(tokens[:, :-1]), tokens)
+    elif layout.zero == 3:
+        distributed.share(model, experts=layout.expert > 1)
     if layout.zero == 1:
+        # Its import warns, and only this case needs it.
         from torch.distributed.optim import ZeroRedundancyOptimizer
 
-        # It deals out whole weights, so its processes hold about as much.
+        # It deals out whole weights, so processes hold about as much as one another.
         optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW)
     else:
         optimizer = new_optimizer(model)
+    if case == "pipeline":
+        loss = model.loss(tokens, config.dim)
+    else:
+        loss = whole_loss(model, model.encode(tokens[:, :-1]), tokens)
     loss.backward()
     optimizer.step()
     own = optimizer.optim if layout.zero == 1 else optimizer
@@ -142,11 +155,17 @@ def count(config: ModelConfig, case: str, tokens: Tensor) -> dict[str, int]:
     ]
     parameters = list(model.parameters())
     biases = [b for name, b in model.named_buffers() if name.endswith(".bias")]
-    return {
+    held = {
         "weights": storage_bytes([*parameters, *biases]),
         "gradients": storage_bytes(p.grad for p in parameters),
         "moments": storage_bytes(moments),
     }
+    if case == "pipeline":
+        flying = in_flight(layout, dist.get_rank())
+        inputs = torch.randn(flying, *tokens[:, :-1].shape, config.dim)
+        run = partial(model.forward_all, inputs.requires_grad_())
+        held["activations"] = saved_bytes(run, parameters)
+    return held
 
 
 def main(words: Sequence[str] | None = None) -> None:
