@@ -41,7 +41,7 @@ document.addEventListener("DOMContentLoaded", () => {
     schedule: "schedule",
     zero: "ZeRO stage",
     precision: "linear layers in",
-    recompute: "computed again",
+    recompute: "computed again in backward passes",
     pipeline: "devices of a pipeline",
     data: "pipelines side by side (data)",
     expert: "pipelines that share experts",

@@ -51,7 +51,11 @@ def more_than_needed(config, layer, rows, length):
 
 @pytest.fixture(scope="module")
 def reports():
-    return launch("experiments.held", "--rows", str(ROWS), "--length", str(LENGTH))
+    return launch(
+        "experiments.held",
+        *("--rows", str(ROWS), "--length", str(LENGTH)),
+        timeout=300,
+    )
 
 
 @pytest.mark.parametrize("key", KEYS)
