@@ -488,6 +488,13 @@ def test_a_tensor_is_kept_either_itself_or_by_what_makes_it_again():
     assert kept["layers"] == {"layer input"}
 
 
+def test_a_stage_may_have_no_layers():
+    layout = Layout(pipeline=3, stage_layers=(3, 0, 0), zero=3)
+    devices = count_memory(TINY, layout)
+    assert devices[1].total == devices[1].parameters == 0
+    assert devices[0].parameters + devices[2].parameters > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

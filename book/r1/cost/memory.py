@@ -6,9 +6,11 @@ nothing is allocated. What DeepSeek does not publish is a named choice, and the 
 of chapter 09 lists these choices.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from r1.cost.counting import kv_cache_bytes
 from r1.cost.schedule import METHODS
 from r1.model.config import ModelConfig
 
@@ -486,6 +488,7 @@ def count_memory(config: ModelConfig, layout: Layout) -> list[DeviceMemory]:
     {c \cdot \mathrm{data} / \mathrm{expert}}\right)$, else
     $b\,(N_d + N_e / \mathrm{expert})$.
 
+    That ZeRO counts the holders of both directions of DualPipe is our assumption.
     Activations are, for each stage, in_flight times tokens times kept_bytes of its
     layers. The cache has $d_c + d_h^R$ numbers per token and layer. Buffers: what a
     layer sends to experts and gets back, in as many passes as run at once; what one
@@ -516,7 +519,8 @@ def _count(
     own = [stages[s] for s in layout.stages_of(device)]
     pieces = [piece for stage in own for piece in stage_matrices(config, stage)]
     first, last = (any(getattr(s, end) for s in own) for end in ("embedding", "head"))
-    if last and not first and (config.num_nextn_predict_layers or _tied(config)):
+    looks_up = config.num_nextn_predict_layers or config.tie_word_embeddings
+    if last and not first and looks_up:
         # MTP modules look the next token up, and a tied head is the embedding: a last
         # stage that lies on another device than the first needs a copy.
         pieces += [[Matrix("vocabulary", "plain", config.vocab_size, config.dim)]]
@@ -561,10 +565,6 @@ def _count(
     )
 
 
-def _tied(config: ModelConfig) -> bool:
-    return config.tie_word_embeddings
-
-
 def _activations(
     config: ModelConfig, layout: Layout, stages: list[Stage], device: int
 ) -> int:
@@ -580,13 +580,9 @@ def _activations(
 
 
 def _cache(config: ModelConfig, layout: Layout, own: list[Stage]) -> int:
-    if config.kv_lora_rank:
-        numbers = config.kv_lora_rank + config.qk_rope_head_dim
-    else:
-        numbers = config.n_kv_heads * (config.qk_head_dim + config.v_head_dim)
     itemsize = BITS[PRECISIONS[layout.precision].stream] // 8
-    layers = sum(len(stage.layers) for stage in own)
-    return layout.cached_tokens * numbers * layers * itemsize
+    model = kv_cache_bytes(config, layout.cached_tokens, itemsize)
+    return model * sum(len(stage.layers) for stage in own) // config.n_layers
 
 
 def _buffers(
@@ -614,19 +610,23 @@ def _buffers(
         for layer in layers
     ]
     total += layout.tokens * max(anew, default=0)
-    # A layer that arrives for its passes: the one at work and the one that follows.
-    gathered = 2 if layout.zero == 3 else 0
-    spread = [
-        [(m, layout.expert if m.kind == "expert" else 1) for m in p] for p in pieces
-    ]
-    weights = max(
-        sum(m.size(stored) * m.number // n for m, n in piece) for piece in spread
-    )
-    numbers = max(
-        sum(m.parameters // n for m, n in piece if m.kind != "bias") for piece in spread
-    )
-    return (
-        total
-        + gathered * weights
-        + (precision.gradient * numbers if layout.zero >= 2 else 0)
-    )
+    if layout.zero < 2:
+        return total
+
+    def largest(size: Callable[[Matrix], int]) -> int:
+        return max(
+            (
+                sum(
+                    size(m) // (layout.expert if m.kind == "expert" else 1)
+                    for m in piece
+                )
+                for piece in pieces
+            ),
+            default=0,
+        )
+
+    total += precision.gradient * largest(lambda m: m.parameters * (m.kind != "bias"))
+    if layout.zero == 3:
+        # Gathered weights of two layers: the one at work and the one that follows.
+        total += 2 * largest(lambda m: m.size(stored) * m.number)
+    return total
