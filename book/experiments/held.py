@@ -27,11 +27,18 @@ TINY = ModelConfig.tiny()
 CONFIGS = {
     "tiny": TINY,
     "dense": ModelConfig.dense(),
-    "deep": replace(TINY, n_layers=6, n_dense_layers=2, vocab_size=48),
-    "two ahead": replace(TINY, num_nextn_predict_layers=2, n_shared_experts=2),
-    "no bias": replace(TINY, topk_method="greedy", n_routed_experts=12),
+    "deep": replace(
+        TINY,
+        n_layers=4,
+        n_dense_layers=2,
+        vocab_size=48,
+        n_shared_experts=2,
+        num_nextn_predict_layers=2,
+    ),
     "tied": replace(TINY, tie_word_embeddings=True, num_nextn_predict_layers=0),
-    "one latent": replace(TINY, q_lora_rank=0, kv_lora_rank=24, moe_inter_dim=64),
+    "one latent": replace(
+        TINY, q_lora_rank=0, moe_inter_dim=64, topk_method="greedy", n_routed_experts=12
+    ),
 }
 FULL = Layout(precision="FP32", zero=0, data=2, sequence=80)
 CASES = {
