@@ -16,6 +16,7 @@ ALONE = {
     "test_distributed",
     "test_distributed_grpo",
     "test_expert_parallel",
+    "test_held",
     "test_hostile",
     "test_other_tasks",
     "test_programs",

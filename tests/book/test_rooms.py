@@ -16,7 +16,7 @@ BESIDE = ["plotting", "stats", "timing"]
 FILES = sorted(path for path in (BOOK / "r1").rglob("*.py"))
 EXPERIMENTS = sorted((BOOK / "experiments").glob("*.py"))
 NO_TORCH = ["r1.text", "r1.cost.counting", "r1.cost.bill", "r1.cost.schedule"]
-NO_TORCH += ["r1.train.records"]
+NO_TORCH += ["r1.cost.memory", "r1.train.records"]
 
 each_file = pytest.mark.parametrize(
     "path", [*FILES, *EXPERIMENTS], ids=lambda path: str(path.relative_to(BOOK))

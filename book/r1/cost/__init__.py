@@ -4,7 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["bill", "counting", "schedule", "wires"],
+    submodules=["bill", "counting", "memory", "schedule", "wires"],
     submod_attrs={
         "bill": [
             "PEAK",
@@ -28,6 +28,23 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "gpu_hours",
             "kv_cache_bytes",
             "training_flops",
+        ],
+        "memory": [
+            "PRECISIONS",
+            "DeviceMemory",
+            "Kept",
+            "Layout",
+            "Matrix",
+            "Precision",
+            "Stage",
+            "count_memory",
+            "in_flight",
+            "kept_bytes",
+            "kept_tensors",
+            "layer_matrices",
+            "split_stages",
+            "stage_matrices",
+            "stage_parameters",
         ],
         "schedule": [
             "METHODS",
