@@ -76,13 +76,10 @@ document.addEventListener("DOMContentLoaded", () => {
       const passes = range(2 * micros).map(place);
       const forward = passes.map(([c, i]) => op("F", c * devices + d, i));
       const back = passes.map(([c, i]) => op("B", (1 - c) * devices + d, i));
-      const ahead = Math.min(devices + 2 * (devices - 1 - d), forward.length);
-      const row = forward.slice(0, ahead);
-      back.forEach((one, i) => {
-        if (ahead + i < forward.length) row.push(forward[ahead + i]);
-        row.push(one);
-      });
-      return row.map((one) => [one]);
+      // One more than Megatron-LM without overlap, so that pairs can be formed.
+      const ahead = devices + 2 * (devices - 1 - d) + 1;
+      const rest = back.map((one, i) => [...forward.slice(ahead + i, ahead + i + 1), one]);
+      return [...forward.slice(0, ahead).map((one) => [one]), ...rest];
     });
 
   // With P stages: the schedule, stages of a device, and the published bubble.

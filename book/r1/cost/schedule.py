@@ -237,45 +237,42 @@ def dualpipev(stages: int, micros: int) -> Schedule:
 
 
 def interleaved(
-    stages: int, micros: int, chunks: int = 2, held: int | None = None
+    stages: int, micros: int, chunks: int = 2, overlap: bool = False
 ) -> Schedule:
     """Interleaved 1F1B: every device has `chunks` stages that lie far apart.
 
     With D = stages / chunks devices, device d has stages d, d + D, d + 2D and so on.
     Micro-batches go in groups of D, and a group passes a stage of the device before it
-    passes the next one. `held` is the most passes whose activations a device may hold
-    at once; by default it may hold as many as in Megatron-LM.
+    passes the next one. With `overlap` each device starts with one more forward pass,
+    so that it can overlap the next one with a backward pass of another micro-batch.
 
     Raises ValueError for less than two chunks, for a number of stages that chunks do
-    not divide, for one of micro-batches that D does not divide, and for a `held` of
-    less than (chunks - 1) D + 1, with which no gradient would ever start.
+    not divide, and for one of micro-batches that D does not divide.
     Source: Narayanan et al., section 2.2, and the repository Megatron-LM.
     """
     _at_least(stages=(stages, 1), micros=(micros, 1), chunks=(chunks, 2))
     _multiple(chunks, stages=stages)
     devices = stages // chunks
     _multiple(devices, micros=micros)
-    least = (chunks - 1) * devices + 1
-    _at_least(held=(least if held is None else held, least))
+    order = [
+        (start + i, chunk)
+        for start in range(0, micros, devices)
+        for chunk in range(chunks)
+        for i in range(devices)
+    ]
     rows = []
     for d in range(devices):
-        order = [
-            (start + i, chunk)
-            for start in range(0, micros, devices)
-            for chunk in range(chunks)
-            for i in range(devices)
-        ]
         forward = [Op("F", chunk * devices + d, i) for i, chunk in order]
         # Gradients come back through the chunks in the opposite order.
         back = [Op("B", (chunks - 1 - chunk) * devices + d, i) for i, chunk in order]
         # The first group must pass all chunks but the last, and a micro-batch needs two
         # passes for each device between this one and the last: out and back.
-        ahead = (chunks - 1) * devices + 2 * (devices - 1 - d)
-        ahead = min(ahead, len(forward), len(forward) if held is None else held - 1)
-        row = forward[:ahead]
+        ahead = (chunks - 1) * devices + 2 * (devices - 1 - d) + overlap
+        row = [(op,) for op in forward[:ahead]]
         for i, op in enumerate(back):
-            row += [*forward[ahead + i : ahead + i + 1], op]
-        rows.append([(op,) for op in row])
+            together = (*forward[ahead + i : ahead + i + 1], op)
+            row += [together] if overlap else [(one,) for one in together]
+        rows.append(row)
     return rows
 
 
