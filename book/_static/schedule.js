@@ -92,66 +92,105 @@ document.addEventListener("DOMContentLoaded", () => {
     DualPipeV: [dualpipev, 2, folded],
   };
 
-  const FORWARD = 0;
-  const INPUT = 1; // the gradient of a stage's input, which B or I makes
-  const simulate = (schedule, stages, micros, times) => {
-    const end = new Float64Array(2 * stages * micros).fill(-1);
-    const maker = new Int16Array(end.length);
-    const key = (what, stage, micro) => (what * stages + stage) * micros + micro;
-    const spans = schedule.map(() => []);
-    const free = new Float64Array(schedule.length);
-    // When a slot can start on a device, or -1 if it lacks a result.
-    const ready = (slot, device) => {
-      let start = free[device];
-      for (const { kind, stage, micro } of slot) {
-        const inputs =
-          kind === "F"
-            ? [stage ? key(FORWARD, stage - 1, micro) : -1]
-            : kind === "W"
-              ? [key(INPUT, stage, micro)]
-              : [
-                  key(FORWARD, stage, micro),
-                  stage + 1 < stages ? key(INPUT, stage + 1, micro) : -1,
-                ];
-        for (const input of inputs) {
-          if (input < 0) continue;
-          if (end[input] < 0) return -1;
-          const travel = maker[input] === device ? 0 : times.wire;
-          start = Math.max(start, end[input] + travel);
-        }
-      }
-      return start;
+  // A schedule as flat arrays, which are simulated within a millisecond.
+  // A result is a number: what stage s makes of micro-batch i, or the gradient of its
+  // input, which B or I makes; -1 is none. A slot has one pass or two.
+  const KINDS = "FBIW";
+  const compile = (rows, stages, micros) => {
+    const slots = rows.flat();
+    const output = (stage, micro) => stage * micros + micro;
+    const gradient = (stage, micro) => (stages + stage) * micros + micro;
+    const plan = {
+      devices: rows.length,
+      results: 2 * stages * micros,
+      first: [0], // the first slot of each device, and the number of slots
+      two: new Uint8Array(slots.length),
+      kind: new Uint8Array(2 * slots.length),
+      micro: new Int16Array(2 * slots.length),
+      inputs: new Int32Array(4 * slots.length).fill(-1),
+      made: new Int32Array(2 * slots.length).fill(-1),
+      held: 0,
+      passes: 0,
     };
+    for (const row of rows) {
+      plan.first.push(plan.first.at(-1) + row.length);
+      let held = 0;
+      for (const { kind } of row.flat()) {
+        held += { F: 1, I: 0, B: -1, W: -1 }[kind];
+        plan.held = Math.max(plan.held, held);
+        plan.passes += 1;
+      }
+    }
+    slots.forEach((slot, n) => {
+      plan.two[n] = slot.length - 1;
+      slot.forEach(({ kind, stage, micro }, half) => {
+        const k = 2 * n + half;
+        plan.kind[k] = KINDS.indexOf(kind);
+        plan.micro[k] = micro;
+        if (kind === "W") {
+          plan.inputs[2 * k] = gradient(stage, micro);
+          return;
+        }
+        if (kind === "F") {
+          plan.made[k] = output(stage, micro);
+          if (stage) plan.inputs[2 * k] = output(stage - 1, micro);
+          return;
+        }
+        plan.made[k] = gradient(stage, micro);
+        plan.inputs[2 * k] = output(stage, micro);
+        if (stage + 1 < stages) plan.inputs[2 * k + 1] = gradient(stage + 1, micro);
+      });
+    });
+    return plan;
+  };
+  const simulate = (plan, times) => {
+    const { devices, first, two, kind, inputs, made } = plan;
+    const count = first.at(-1);
+    const run = {
+      plan,
+      start: new Float64Array(count),
+      end: new Float64Array(count),
+      length: 0,
+      idle: [],
+    };
+    const done = new Float64Array(plan.results).fill(-1);
+    const maker = new Uint8Array(plan.results);
+    const next = first.slice(0, devices);
+    const lengths = [...KINDS].map((name) => times[name]);
     for (let moved = true; moved; ) {
       moved = false;
-      schedule.forEach((row, device) => {
-        while (spans[device].length < row.length) {
-          const slot = row[spans[device].length];
-          const start = ready(slot, device);
-          if (start < 0) break;
-          const takes = slot.length === 2 ? times.pair : times[slot[0].kind];
-          free[device] = start + takes;
-          spans[device].push({ start, end: free[device], slot });
-          for (const { kind, stage, micro } of slot) {
-            if (kind === "W") continue;
-            const made = key(kind === "F" ? FORWARD : INPUT, stage, micro);
-            end[made] = free[device];
-            maker[made] = device;
+      for (let device = 0; device < devices; device++) {
+        for (; next[device] < first[device + 1]; next[device]++) {
+          const n = next[device];
+          let start = n > first[device] ? run.end[n - 1] : 0;
+          const last = 4 * n + 2 + 2 * two[n];
+          for (let k = 4 * n; k < last && start >= 0; k++) {
+            const input = inputs[k];
+            if (input < 0) continue;
+            const travel = maker[input] === device ? 0 : times.wire;
+            start = done[input] < 0 ? -1 : Math.max(start, done[input] + travel);
           }
+          if (start < 0) break;
+          const end = start + (two[n] ? times.pair : lengths[kind[2 * n]]);
+          run.start[n] = start;
+          run.end[n] = end;
+          for (let k = 2 * n; k <= 2 * n + two[n]; k++)
+            if (made[k] >= 0) {
+              done[made[k]] = end;
+              maker[made[k]] = device;
+            }
           moved = true;
         }
-      });
+      }
     }
-    return spans;
-  };
-  const peak = (row) => {
-    let held = 0;
-    let most = 0;
-    for (const { kind } of row.flat()) {
-      held += { F: 1, I: 0, B: -1, W: -1 }[kind];
-      most = Math.max(most, held);
+    for (const end of run.end) run.length = Math.max(run.length, end);
+    for (let device = 0; device < devices; device++) {
+      let idle = run.length;
+      for (let n = first[device]; n < first[device + 1]; n++)
+        idle -= run.end[n] - run.start[n];
+      run.idle.push(idle);
     }
-    return most;
+    return run;
   };
 
   // The parts of the page.
@@ -194,18 +233,18 @@ document.addEventListener("DOMContentLoaded", () => {
       wide,
     );
     const state = make("p", { class: "schedule-state" });
-    return { title, canvas, wide, box, state, spans: [], end: 1 };
+    const layer = document.createElement("canvas");
+    return { title, canvas, layer, wide, box, state, run: null, most: 1 };
   };
   const panels = { first: panel("first"), second: panel("second") };
   const play = make("button", { type: "button", class: "schedule-play" }, "Play");
   const columns = {
-    micros: "micro-batches",
     length: "length",
     bubble: "bubble",
     formula: "formula",
     share: "share",
-    stages: "parameters",
-    held: "activations",
+    stages: "para\u00admeters",
+    held: "acti\u00advations",
   };
   const cells = {};
   const rows = Object.keys(methods).map((method) => {
@@ -221,10 +260,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const heads = Object.values(columns).map((text) =>
     make("th", { scope: "col" }, text),
   );
-  const key = (kind, text) => [
-    make("span", { class: `schedule-key schedule-${kind}` }),
-    text,
-  ];
+  const key = (kind, text) => {
+    const square = make("span", { class: `schedule-key schedule-${kind}` });
+    return make("span", { class: "schedule-entry" }, square, text);
+  };
   figure.replaceChildren(
     make(
       "div",
@@ -233,9 +272,9 @@ document.addEventListener("DOMContentLoaded", () => {
       choice("second", "second schedule", "DualPipe"),
       slider("devices", "devices, D", 2, 16, 2, 8),
       slider("rounds", "micro-batches / D", 2, 4, 1, 2),
-      slider("forward", "forward pass, F", 1, 6, 1, 1),
-      slider("input", "input backward pass, I", 1, 6, 1, 1),
-      slider("weight", "weight backward pass, W", 1, 6, 1, 1),
+      slider("forward", "forward, F", 1, 6, 1, 1),
+      slider("input", "input backward, I", 1, 6, 1, 1),
+      slider("weight", "weight backward, W", 1, 6, 1, 1),
       slider("saved", "saved by overlap", 0, 6, 1, 0),
       slider("wire", "time between devices", 0, 4, 1, 0),
     ),
@@ -256,10 +295,10 @@ document.addEventListener("DOMContentLoaded", () => {
     make(
       "p",
       { class: "schedule-legend" },
-      ...key("F", "F, forward"),
-      ...key("B", "B, whole backward"),
-      ...key("I", "I, input backward"),
-      ...key("W", "W, weight backward"),
+      key("F", "F, forward"),
+      key("B", "B, whole backward"),
+      key("I", "I, input backward"),
+      key("W", "W, weight backward"),
     ),
     make(
       "div",
@@ -289,100 +328,147 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const nice of [step, 2 * step, 5 * step])
         if (nice * unit >= 45) return nice;
   };
-  const paint = (one) => {
-    const { canvas, box, spans } = one;
-    const { unit, times, now, follow } = shared;
-    const height = spans.length > 8 ? 15 : 22;
-    const width = box.clientWidth;
-    const tall = spans.length * height + FOOT;
+  // Where things are: the device and the two halves of each slot. In a pair the two
+  // passes share the slot as they share the work.
+  const shape = (one) => {
+    const devices = one.run.plan.devices;
+    const height = devices > 8 ? 15 : 22;
+    const scrolled = one.box.scrollLeft; // read once: each read asks for a layout
+    return {
+      height,
+      width: one.box.clientWidth,
+      bottom: devices * height,
+      tall: devices * height + FOOT,
+      x: (time) => LEFT + time * shared.unit - scrolled,
+    };
+  };
+  const eachPass = (run, look) => {
+    const { plan, start, end } = run;
+    const { F, B } = shared.times;
+    for (let device = 0; device < plan.devices; device++)
+      for (let n = plan.first[device]; n < plan.first[device + 1]; n++) {
+        const cut = start[n] + ((end[n] - start[n]) * F) / (F + B);
+        if (plan.two[n]) look(2 * n, start[n], cut, device);
+        if (plan.two[n]) look(2 * n + 1, cut, end[n], device);
+        else look(2 * n, start[n], end[n], device);
+      }
+  };
+  const size = (canvas, width, tall) => {
     const dense = window.devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * dense)) canvas.width = width * dense;
-    if (canvas.height !== Math.round(tall * dense)) canvas.height = tall * dense;
-    canvas.style.width = `${width}px`;
-    canvas.style.height = `${tall}px`;
+    const [wide, high] = [Math.round(width * dense), Math.round(tall * dense)];
+    if (canvas.width !== wide) canvas.width = wide;
+    if (canvas.height !== high) canvas.height = high;
     const pen = canvas.getContext("2d");
-    const ink = getComputedStyle(figure).color;
-    const x = (time) => LEFT + time * unit - box.scrollLeft;
     pen.setTransform(dense, 0, 0, dense, 0, 0);
     pen.clearRect(0, 0, width, tall);
     pen.font = "11px sans-serif";
     pen.textBaseline = "middle";
-    pen.save();
-    pen.beginPath();
-    pen.rect(LEFT, 0, width - LEFT, tall);
-    pen.clip();
-    const bottom = spans.length * height;
-    const trail = [];
     pen.textAlign = "center";
-    spans.forEach((row, device) => {
-      const top = device * height;
-      pen.globalAlpha = 0.08;
-      pen.fillStyle = ink;
-      pen.fillRect(x(0), top, one.end * unit, height - 1);
-      for (const { start, end, slot } of row) {
-        if (x(end) < LEFT || x(start) > width) continue;
-        let from = start;
-        for (const { kind, micro } of slot) {
-          // In a pair the two share the slot as they share the work.
-          const share = { F: times.F, B: times.B }[kind] / (times.F + times.B);
-          const to = slot.length === 2 ? from + (end - start) * share : end;
-          const lit = follow < 0 || micro === follow ? 1 : 0.3;
-          pen.fillStyle = COLORS[kind];
-          const box = [x(from), top, Math.max(0.5, (to - from) * unit - 0.5)];
-          pen.globalAlpha = lit * (now > from ? 1 : 0.3);
-          if (now > from && now < to) {
-            pen.globalAlpha = 0.3 * lit;
-            pen.fillRect(...box, height - 1);
-            pen.globalAlpha = lit;
-            box[2] = (now - from) * unit;
-          }
-          pen.fillRect(...box, height - 1);
-          if ((to - from) * unit > 13 && lit === 1) {
-            pen.globalAlpha = now > from ? 1 : 0.6;
-            pen.fillStyle = now > from ? "#1a1a1a" : ink;
-            pen.fillText(micro, (x(from) + x(to)) / 2, top + height / 2);
-          }
-          if (micro === follow && kind !== "W")
-            trail.push([from, (x(from) + x(to)) / 2, top + height / 2]);
-          from = to;
-        }
-        if (slot.length === 2) {
-          pen.globalAlpha = now > start ? 1 : 0.4;
-          pen.strokeStyle = ink;
-          const size = [(end - start) * unit - 1.5, height - 2];
-          pen.strokeRect(x(start) + 0.5, top + 0.5, ...size);
-        }
+    return pen;
+  };
+  // All passes, as if the time had come for each. Time only shows more or less of it.
+  const paintLayer = (one) => {
+    const { run, layer } = one;
+    const { plan } = run;
+    const { height, width, tall, x } = shape(one);
+    const { unit, follow } = shared;
+    const pen = size(layer, width, tall);
+    const boxes = [...KINDS].map(() => []);
+    const lit = [...KINDS].map(() => []);
+    const texts = [];
+    one.trail = [];
+    eachPass(run, (k, from, to, device) => {
+      const left = x(from);
+      const wide = Math.max(0.5, (to - from) * unit - 0.5);
+      const micro = plan.micro[k];
+      const kind = plan.kind[k];
+      if (micro === follow && KINDS[kind] !== "W")
+        one.trail.push([from, left + wide / 2, (device + 0.5) * height]);
+      if (left + wide < LEFT || left > width) return;
+      const dim = follow >= 0 && micro !== follow;
+      (dim ? boxes : lit)[kind].push(left, device * height, wide);
+      if (wide > 12.5 && follow < 0)
+        texts.push(micro, left + wide / 2, (device + 0.5) * height);
+    });
+    [...KINDS].forEach((name, kind) => {
+      pen.fillStyle = COLORS[name];
+      for (const [alpha, some] of [[0.3, boxes[kind]], [1, lit[kind]]]) {
+        pen.globalAlpha = alpha;
+        for (let i = 0; i < some.length; i += 3)
+          pen.fillRect(some[i], some[i + 1], some[i + 2], height - 1);
       }
     });
     pen.globalAlpha = 1;
+    pen.fillStyle = "#1a1a1a";
+    for (let i = 0; i < texts.length; i += 3)
+      pen.fillText(texts[i], texts[i + 1], texts[i + 2]);
+    pen.strokeStyle = getComputedStyle(figure).color;
+    pen.beginPath();
+    for (let device = 0; device < plan.devices; device++)
+      for (let n = plan.first[device]; n < plan.first[device + 1]; n++) {
+        const left = x(run.start[n]);
+        if (!plan.two[n] || left > width || x(run.end[n]) < LEFT) continue;
+        const wide = (run.end[n] - run.start[n]) * unit - 1.5;
+        pen.rect(left + 0.5, device * height + 0.5, wide, height - 2);
+      }
+    pen.stroke();
+    one.trail.sort((a, b) => a[0] - b[0]);
+  };
+  const compose = (one) => {
+    const { run, layer, canvas, trail } = one;
+    const { height, width, bottom, tall, x } = shape(one);
+    const { unit, now } = shared;
+    if (!layer.width) return; // the page has no width yet
+    const pen = size(canvas, width, tall);
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${tall}px`;
+    const ink = getComputedStyle(figure).color;
     pen.strokeStyle = ink;
+    pen.fillStyle = ink;
+    pen.save();
+    pen.beginPath();
+    pen.rect(LEFT, 0, width - LEFT, bottom);
+    pen.clip();
+    pen.globalAlpha = 0.08;
+    for (let device = 0; device < run.plan.devices; device++)
+      pen.fillRect(x(0), device * height, run.length * unit, height - 1);
+    pen.globalAlpha = 0.3;
+    pen.drawImage(layer, 0, 0, width, tall);
+    pen.globalAlpha = 1;
+    pen.save();
+    pen.beginPath();
+    pen.rect(LEFT, 0, x(now) - LEFT, bottom);
+    if (x(now) > LEFT) {
+      pen.clip();
+      pen.drawImage(layer, 0, 0, width, tall);
+    }
+    pen.restore();
     pen.lineWidth = 2;
     pen.beginPath();
-    trail.sort((a, b) => a[0] - b[0]);
     for (const [, along, down] of trail) pen.lineTo(along, down);
     pen.stroke();
-    pen.fillStyle = ink;
     for (const [, along, down] of trail) pen.fillRect(along - 2, down - 2, 4, 4);
-    pen.lineWidth = 1;
-    const step = tickStep(unit);
+    pen.restore();
     pen.beginPath();
     pen.moveTo(LEFT, bottom + 0.5);
     pen.lineTo(Math.min(width, x(one.most)), bottom + 0.5);
+    const step = tickStep(unit);
     for (let time = 0; time <= one.most; time += step) {
+      if (x(time) < LEFT) continue;
       pen.moveTo(x(time), bottom);
       pen.lineTo(x(time), bottom + 4);
       pen.fillText(time, x(time), bottom + 11);
     }
-    pen.moveTo(x(now), 0);
-    pen.lineTo(x(now), bottom);
+    if (x(now) >= LEFT) {
+      pen.moveTo(x(now), 0);
+      pen.lineTo(x(now), bottom);
+    }
     pen.stroke();
     pen.textAlign = "left";
     pen.fillText("time (units)", LEFT, bottom + 26);
-    pen.restore();
-    pen.fillStyle = ink;
     pen.textAlign = "right";
     const every = height < 20 ? 2 : 1;
-    for (let device = 0; device < spans.length; device += every)
+    for (let device = 0; device < run.plan.devices; device += every)
       pen.fillText(device, LEFT - 5, (device + 0.5) * height);
     pen.save();
     pen.translate(8, bottom / 2);
@@ -392,39 +478,41 @@ document.addEventListener("DOMContentLoaded", () => {
     pen.restore();
   };
 
-  const number = (x) => x.toLocaleString("en-US", { maximumFractionDigits: 1 });
+  const digits = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+  const number = (x) => digits.format(x);
   // What a reader sees at a time: who works now, and who has waited so far.
   const report = () => {
     const now = shared.now;
-    for (const { spans, end, state } of Object.values(panels)) {
+    for (const { run, state } of Object.values(panels)) {
+      const { plan, start, end, length } = run;
       let busy = 0;
-      let waited = 0;
-      for (const row of spans) {
-        let worked = 0;
-        for (const span of row) {
-          worked += Math.max(0, Math.min(now, span.end) - span.start);
-          busy += span.start <= now && now < span.end;
-        }
-        waited += Math.min(now, end) - worked;
+      let waited = plan.devices * Math.min(now, length);
+      for (let n = 0; n < start.length; n++) {
+        waited -= Math.max(0, Math.min(now, end[n]) - start[n]);
+        busy += start[n] <= now && now < end[n];
       }
       state.dataset.busy = busy;
       state.dataset.waited = waited;
       state.textContent =
-        now < end
-          ? `At time ${number(now)}: ${busy} of ${spans.length} devices work; ` +
+        now < length
+          ? `At time ${number(now)}: ${busy} of ${plan.devices} devices work; ` +
             `all together have waited ${number(waited)} units.`
-          : `Done at time ${number(end)}; all together have waited ` +
+          : `Done at time ${number(length)}; all together have waited ` +
             `${number(waited)} units.`;
     }
   };
   const look = () => {
     shared.now = Number(inputs.time.value);
-    shared.follow = Number(inputs.follow.value) - 1;
     outputs.time.value = number(shared.now);
+    report();
+    Object.values(panels).forEach(compose);
+  };
+  const repaint = () => {
+    shared.follow = Number(inputs.follow.value) - 1;
     outputs.follow.value = shared.follow < 0 ? "none" : shared.follow;
     inputs.follow.setAttribute("aria-valuetext", outputs.follow.value);
-    report();
-    Object.values(panels).forEach(paint);
+    Object.values(panels).forEach(paintLayer);
+    look();
   };
   const fit = () => {
     const width = panels.first.box.clientWidth - LEFT - 8;
@@ -436,7 +524,6 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   };
 
-  const built = new Map(); // a schedule is the same for all times
   const draw = () => {
     const value = {};
     for (const [name, input] of Object.entries(inputs)) {
@@ -448,53 +535,42 @@ document.addEventListener("DOMContentLoaded", () => {
     outputs.rounds.value = `${value.rounds} (${micros})`;
     const whole = { F: value.forward, I: value.input, W: value.weight };
     whole.B = whole.I + whole.W;
-    const both = whole.F + whole.B - value.saved;
-    whole.pair = Math.max(whole.F, whole.B, both);
-    const ends = {};
+    whole.pair = Math.max(whole.F, whole.B, whole.F + whole.B - value.saved);
     const runs = {};
     for (const [method, [build, chunks, formula]] of Object.entries(methods)) {
-      const name = `${method} ${D} ${micros}`;
-      if (!built.has(name)) built.set(name, build(D, micros));
-      const schedule = built.get(name);
       const P = chunks * D;
       // A device with two stages has them half as deep.
       const times = { wire: value.wire };
       for (const what of Object.keys(whole)) times[what] = whole[what] / chunks;
-      const spans = simulate(schedule, P, micros, times);
-      const end = Math.max(...spans.map((row) => row.at(-1).end));
-      runs[method] = spans;
-      ends[method] = end;
-      const idle = spans.map(
-        (row) => end - row.reduce((sum, span) => sum + span.end - span.start, 0),
-      );
-      const low = Math.min(...idle);
-      const high = Math.max(...idle);
-      const mean = idle.reduce((a, b) => a + b, 0) / idle.length;
-      const held = Math.max(...schedule.map(peak)) / chunks;
+      const run = simulate(compile(build(D, micros), P, micros), times);
+      runs[method] = run;
+      const low = Math.min(...run.idle);
+      const high = Math.max(...run.idle);
+      const share = run.idle.reduce((a, b) => a + b, 0) / D / run.length;
+      const held = run.plan.held / chunks;
       const copies = method === "DualPipe" ? 2 : 1;
       const both = low === high ? number(low) : `${number(low)}–${number(high)}`;
       const show = (what, data, text) => {
         cells[method][what].dataset.value = data;
         cells[method][what].textContent = text;
       };
-      show("micros", micros, micros);
-      show("length", end, number(end));
+      show("length", run.length, number(run.length));
       show("bubble", `${low} ${high}`, both);
       show("formula", formula(times, P), number(formula(times, P)));
-      show("share", mean / end, `${((100 * mean) / end).toFixed(1)}%`);
+      show("share", share, `${(100 * share).toFixed(1)}%`);
       show("stages", copies, copies);
       show("held", held, number(held));
     }
     const chosen = { first: value.first, second: value.second };
-    const most = Math.max(ends[chosen.first], ends[chosen.second]);
+    const most = Math.max(...Object.values(chosen).map((m) => runs[m].length));
     for (const [name, one] of Object.entries(panels)) {
       const method = chosen[name];
-      Object.assign(one, { spans: runs[method], end: ends[method], most });
-      const text = `${method}: ${number(one.end)} units on ${D} devices`;
+      one.run = runs[method];
+      one.most = most;
+      const text = `${method}: ${number(one.run.length)} units on ${D} devices`;
       one.title.textContent = text;
       one.canvas.setAttribute("aria-label", `Timeline of ${text}`);
-      const slots = one.spans.flatMap((row) => row.flatMap((span) => span.slot));
-      one.canvas.dataset.passes = slots.length;
+      one.canvas.dataset.passes = one.run.plan.passes;
     }
     // The cursor stays at the end of a run if it was there.
     const atEnd = Number(inputs.time.value) >= Number(inputs.time.max);
@@ -503,7 +579,7 @@ document.addEventListener("DOMContentLoaded", () => {
     inputs.follow.max = micros;
     shared = { ...shared, times: whole };
     fit();
-    look();
+    repaint();
   };
 
   let playing = 0;
@@ -531,43 +607,36 @@ document.addEventListener("DOMContentLoaded", () => {
     playing = requestAnimationFrame(frame);
   });
   figure.addEventListener("input", ({ target }) => {
-    if (target === inputs.time || target === inputs.follow) {
-      if (target === inputs.time) stop();
-      look();
-    } else {
-      stop();
-      draw();
-    }
+    if (target === inputs.follow) return repaint();
+    stop();
+    if (target === inputs.time) look();
+    else draw();
   });
   for (const one of Object.values(panels)) {
     one.box.addEventListener("scroll", () => {
       for (const other of Object.values(panels))
         if (other.box.scrollLeft !== one.box.scrollLeft)
           other.box.scrollLeft = one.box.scrollLeft;
-      paint(one);
+      paintLayer(one);
+      compose(one);
     });
-    one.canvas.addEventListener("click", ({ offsetX, offsetY, target }) => {
+    one.canvas.addEventListener("click", ({ offsetX, offsetY }) => {
       const time = (offsetX - LEFT + one.box.scrollLeft) / shared.unit;
-      const rows = one.spans.length;
-      const height = (target.clientHeight - FOOT) / rows;
-      const row = one.spans[Math.floor(offsetY / height)] ?? [];
-      const span = row.find(({ start, end }) => start <= time && time < end);
-      if (!span) return;
-      const { F, B } = shared.times;
-      const part = (time - span.start) / (span.end - span.start);
-      const second = span.slot.length === 2 && part > F / (F + B);
-      const { micro } = span.slot[second ? 1 : 0];
-      inputs.follow.value = micro === shared.follow ? 0 : micro + 1;
-      look();
+      const row = Math.floor(offsetY / shape(one).height);
+      eachPass(one.run, (k, from, to, device) => {
+        if (device !== row || time < from || time >= to) return;
+        const micro = one.run.plan.micro[k];
+        inputs.follow.value = micro === shared.follow ? 0 : micro + 1;
+      });
+      repaint();
     });
   }
-  const again = () => {
+  new ResizeObserver(() => {
     fit();
-    look();
-  };
-  window.addEventListener("resize", again);
+    repaint();
+  }).observe(figure);
   // The theme may change while the page is open.
-  new MutationObserver(look).observe(document.documentElement, {
+  new MutationObserver(repaint).observe(document.documentElement, {
     attributeFilter: ["data-theme"],
   });
   draw();

@@ -1,5 +1,6 @@
 """Every page in a real browser: light, dark and on a phone."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -183,11 +184,13 @@ def open_schedules(browser, address, moved=()):
 def test_the_schedule_figure_waits_as_the_package_does(moved, browser, address):
     page = open_schedules(browser, address, moved)
     runs, micros = runs_of_the_figure(moved)
+    rounds = page.locator("output[for=schedule-rounds]").inner_text()
+    assert rounds.endswith(f" ({micros})")
     for method, (schedule, times, spans) in runs.items():
         row = page.locator(f"tr[data-method='{method}']")
         shown = {
             what: row.locator(f"[data-what={what}]").get_attribute("data-value")
-            for what in ("micros", "length", "bubble", "formula", "held", "share")
+            for what in ("length", "bubble", "formula", "held", "share")
         }
         _, chunks = FIGURE[method]
         stages, idle = chunks * len(schedule), bubbles(spans)
@@ -195,7 +198,6 @@ def test_the_schedule_figure_waits_as_the_package_does(moved, browser, address):
             formula = (len(schedule) - 1) * (times.forward + times.backward)
         else:
             formula = bubble_formula(method, stages, times)
-        assert int(shown["micros"]) == micros
         assert float(shown["length"]) == makespan(spans)
         assert [float(x) for x in shown["bubble"].split()] == [min(idle), max(idle)]
         assert float(shown["formula"]) == formula
@@ -290,38 +292,63 @@ def test_a_click_on_a_pass_follows_its_micro_batch(browser, address):
 
 
 WATCH = """() => {
-  window.slow = [];
   window.handled = [];
-  new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) window.slow.push(entry.duration);
-  }).observe({ type: "longtask" });
   new PerformanceObserver((list) => {
     for (const { name, processingStart, processingEnd } of list.getEntries())
       window.handled.push([name, processingEnd - processingStart]);
   }).observe({ type: "event", durationThreshold: 16 });
 }"""
+FRAME = "() => new Promise(requestAnimationFrame)"
 
 
 @pytest.mark.parametrize("device", ["light", "phone"])
 def test_no_event_of_the_schedule_figure_takes_50_milliseconds(
     device, browser, address
 ):
-    """The largest sizes; a long task is one of more than 50 ms, by its definition."""
+    """At the largest sizes: the time of the page's thread, and of the clock.
+
+    On a machine with more to do than it has cores, the clock measures the others.
+    """
     context = browser.new_context(**MODES[device])
     page = open_schedules(context, address, {"devices": 16, "rounds": 4})
+    chrome = context.new_cdp_session(page)
+    chrome.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def work(act):
+        """Milliseconds in which the page's thread computes because of an act."""
+
+        def passed():
+            found = chrome.send("Performance.getMetrics")["metrics"]
+            return {one["name"]: one["value"] for one in found}["TaskDuration"]
+
+        before = passed()
+        act()
+        page.evaluate(FRAME)
+        return 1000 * (passed() - before)
+
     page.evaluate(WATCH)
+    times = {}
     for name in ("devices", "rounds", "forward", "wire", "time", "follow"):
         page.locator(f"#schedule-{name}").focus()
-        for press in ("ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowRight"):
-            page.keyboard.press(press)
-    page.locator("#schedule-first").select_option("interleaved 1F1B")
-    page.locator("#schedule-second").select_option("DualPipeV")
+        for key in ("ArrowLeft", "ArrowRight"):
+            times[name, key] = work(lambda key=key: page.keyboard.press(key))
+    for name, method in (("first", "interleaved 1F1B"), ("second", "DualPipeV")):
+        choose = page.locator(f"#schedule-{name}").select_option
+        times[name, method] = work(lambda c=choose, m=method: c(m))
+    times["scroll"] = work(
+        lambda: page.evaluate(
+            "document.querySelector('.schedule-picture').scrollLeft += 50"
+        )
+    )
     page.locator("#schedule-time").fill("0")
-    page.locator(".schedule-play").click()
-    page.wait_for_timeout(1500)
-    page.locator(".schedule-play").click()
-    page.wait_for_timeout(200)
-    handled = page.evaluate("window.handled")
-    assert max([time for _, time in handled], default=0) < 50, handled
-    assert page.evaluate("window.slow") == []
+    frames = page.evaluate_handle("() => ({ count: 0 })")
+    count = "(f) => { const step = () => { f.count++; requestAnimationFrame(step); };"
+    page.evaluate(count + " step(); }", frames)
+    page.locator(".schedule-play").focus()
+    playing = work(lambda: page.keyboard.press("Enter") or page.wait_for_timeout(500))
+    times["a frame of playing"] = playing / frames.evaluate("(f) => f.count")
+    assert max(times.values()) < 50, times
+    if os.getloadavg()[0] < os.cpu_count():
+        handled = page.evaluate("window.handled")
+        assert max([time for _, time in handled], default=0) < 50, handled
     context.close()
