@@ -1,6 +1,8 @@
 """Every page in a real browser: light, dark and on a phone."""
 
+import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from r1.cost.schedule import (
     Times,
     bubble_formula,
     bubbles,
+    dualpipev,
+    interleaved,
     makespan,
     peak_activations,
     simulate,
@@ -140,45 +144,211 @@ def test_the_interactive_bill_adds_up_as_the_package_does(moved, browser, addres
 
 SCHEDULES = [
     {},
-    {"stages": 16, "micros": 48},
-    {"stages": 4, "micros": 2, "weight": 3},
-    {"stages": 6, "micros": 26, "forward": 3, "input": 4, "weight": 2, "saved": 3},
-    {"stages": 10, "micros": 12, "forward": 4, "saved": 6, "wire": 2},
+    {"devices": 16, "rounds": 4},
+    {"devices": 2, "rounds": 2, "weight": 3},
+    {"devices": 6, "rounds": 3, "forward": 3, "input": 4, "weight": 2, "saved": 3},
+    {"devices": 10, "rounds": 2, "forward": 4, "saved": 6, "wire": 2},
 ]
+# The schedules of the figure on D devices, and how many stages each device has.
+FIGURE = {name: (build, 1) for name, build in METHODS.items()}
+FIGURE |= {"DualPipeV": (dualpipev, 2)}
+FIGURE |= {"interleaved 1F1B": (partial(interleaved, overlap=True), 2)}
+
+
+def runs_of_the_figure(moved):
+    """By schedule: its order, its times, and when each slot runs, by the package."""
+    at = {"devices": 8, "rounds": 2, "forward": 1, "input": 1, "weight": 1}
+    at |= {"saved": 0, "wire": 0} | moved
+    f, w = at["forward"], at["weight"]
+    b = at["input"] + w
+    both = max(f, b, f + b - at["saved"])
+    micros = at["rounds"] * at["devices"]
+    runs = {}
+    for method, (build, chunks) in FIGURE.items():
+        parts = [time / chunks for time in (f, b, w, both)]
+        times = Times(*parts, wire=at["wire"])
+        schedule = build(chunks * at["devices"], micros)
+        runs[method] = schedule, times, simulate(schedule, times)
+    return runs, micros
+
+
+def open_schedules(browser, address, moved=()):
+    page = browser.new_page()
+    page.goto(f"{address}/book/09_pipelines.html", wait_until="load")
+    for name, value in dict(moved).items():
+        page.locator(f"#schedule-{name}").fill(str(value))
+    return page
 
 
 @pytest.mark.parametrize("moved", SCHEDULES)
 def test_the_schedule_figure_waits_as_the_package_does(moved, browser, address):
-    page = browser.new_page()
-    page.goto(f"{address}/book/09_pipelines.html", wait_until="load")
-    for name, value in moved.items():
-        page.locator(f"#schedule-{name}").fill(str(value))
-    size = {"stages": 8, "micros": 20, "forward": 1, "input": 1, "weight": 1}
-    size |= {"saved": 0, "wire": 0} | moved
-    f, b = size["forward"], size["input"] + size["weight"]
-    both = max(f, b, f + b - size["saved"])
-    times = Times(f, b, size["weight"], both, size["wire"])
-    stages = size["stages"]
-    least = {"1F1B": 1, "ZB1P": 1, "DualPipe": 2 * stages, "DualPipeV": stages}
-    for method, build in METHODS.items():
+    page = open_schedules(browser, address, moved)
+    runs, micros = runs_of_the_figure(moved)
+    rounds = page.locator("output[for=schedule-rounds]").inner_text()
+    assert rounds.endswith(f" ({micros})")
+    for method, (schedule, times, spans) in runs.items():
         row = page.locator(f"tr[data-method='{method}']")
         shown = {
             what: row.locator(f"[data-what={what}]").get_attribute("data-value")
-            for what in ("micros", "length", "bubble", "formula", "held", "share")
+            for what in ("length", "bubble", "formula", "held", "share")
         }
-        micros = max(size["micros"], least[method])
-        schedule = build(stages, micros)
-        spans = simulate(schedule, times)
-        idle = bubbles(spans)
-        assert int(shown["micros"]) == micros
+        _, chunks = FIGURE[method]
+        stages, idle = chunks * len(schedule), bubbles(spans)
+        if method == "interleaved 1F1B":
+            formula = (len(schedule) - 1) * (times.forward + times.backward)
+        else:
+            formula = bubble_formula(method, stages, times)
         assert float(shown["length"]) == makespan(spans)
         assert [float(x) for x in shown["bubble"].split()] == [min(idle), max(idle)]
-        assert float(shown["formula"]) == bubble_formula(method, stages, times)
-        assert int(shown["held"]) == max(peak_activations(schedule))
+        assert float(shown["formula"]) == formula
+        assert float(shown["held"]) == max(peak_activations(schedule)) / chunks
         share = sum(idle) / len(idle) / makespan(spans)
         assert float(shown["share"]) == pytest.approx(share)
-        page.locator(f"#schedule-figure input[value='{method}']").check()
-        slots = sum(len(slot) for row in schedule for slot in row)
-        drawn = page.locator("#schedule-figure rect:not(.schedule-pair)")
-        assert drawn.count() == slots
+        held = {len({op.stage for slot in r for op in slot}) / chunks for r in schedule}
+        copies = row.locator("[data-what=stages]").get_attribute("data-value")
+        assert held == {float(copies)}
     page.close()
+
+
+@pytest.mark.parametrize("moved", SCHEDULES[::3])
+def test_at_each_moment_the_schedule_figure_says_who_works(moved, browser, address):
+    page = open_schedules(browser, address, moved)
+    runs, _ = runs_of_the_figure(moved)
+    for method, (schedule, _, spans) in runs.items():
+        page.locator("#schedule-second").select_option(method)
+        canvas = page.locator("#schedule-figure canvas").nth(1)
+        passes = sum(len(slot) for row in schedule for slot in row)
+        assert int(canvas.get_attribute("data-passes")) == passes
+        assert canvas.get_attribute("aria-label").startswith(f"Timeline of {method}:")
+        for time in (0.5, makespan(spans) // 2, makespan(spans)):
+            page.locator("#schedule-time").fill(str(time))
+            state = page.locator(".schedule-state").nth(1)
+            flat = [span for row in spans for span in row]
+            busy = sum(start <= time < end for start, end, _ in flat)
+            worked = sum(max(0, min(time, end) - start) for start, end, _ in flat)
+            assert int(state.get_attribute("data-busy")) == busy
+            waited = float(state.get_attribute("data-waited"))
+            assert waited == pytest.approx(time * len(spans) - worked)
+    page.close()
+
+
+def colors(page, number=1):
+    """How often each color stands in a timeline, as its canvas has been painted."""
+    return page.evaluate(
+        """(number) => {
+          const canvas = document.querySelectorAll("#schedule-figure canvas")[number];
+          const { width, height } = canvas;
+          const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+          const count = {};
+          for (let i = 0; i < data.length; i += 4) {
+            const key = [...data.slice(i, i + 4)].join(" ");
+            count[key] = (count[key] ?? 0) + 1;
+          }
+          return count;
+        }""",
+        number,
+    )
+
+
+BLUE = "86 180 233 255"  # a forward pass that has run, and is not dimmed
+
+
+def test_the_schedule_figure_works_from_the_keyboard(browser, address):
+    """Choose, move, follow and play without a mouse."""
+    page = open_schedules(browser, address)
+    ran = colors(page)[BLUE]
+    page.locator("#schedule-second").focus()
+    page.keyboard.press("ArrowDown")
+    assert "DualPipeV" in page.locator(".schedule-title").nth(1).inner_text()
+    page.keyboard.press("ArrowUp")
+    page.locator("#schedule-follow").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("output[for=schedule-follow]").inner_text() == "0"
+    assert 0 < colors(page)[BLUE] < ran / 4  # the others are dimmed
+    page.keyboard.press("ArrowLeft")
+    assert colors(page)[BLUE] == ran
+    page.locator("#schedule-time").focus()
+    page.keyboard.press("Home")
+    assert colors(page).get(BLUE, 0) == 0
+    page.keyboard.press("ArrowRight")
+    assert colors(page)[BLUE] > 0
+    page.keyboard.press("Home")
+    page.locator(".schedule-play").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.getElementById('schedule-time').value > 2")
+    page.keyboard.press("Enter")
+    assert page.locator(".schedule-play").inner_text() == "Play"
+    page.close()
+
+
+def test_a_click_on_a_pass_follows_its_micro_batch(browser, address):
+    page = open_schedules(browser, address)
+    canvas = page.locator("#schedule-figure canvas").first
+    canvas.click(position={"x": 38, "y": 8})  # device 0 begins with micro-batch 0
+    assert page.locator("output[for=schedule-follow]").inner_text() == "0"
+    canvas.click(position={"x": 38, "y": 8})
+    assert page.locator("output[for=schedule-follow]").inner_text() == "none"
+    page.close()
+
+
+WATCH = """() => {
+  window.handled = [];
+  new PerformanceObserver((list) => {
+    for (const { name, processingStart, processingEnd } of list.getEntries())
+      window.handled.push([name, processingEnd - processingStart]);
+  }).observe({ type: "event", durationThreshold: 16 });
+}"""
+FRAME = "() => new Promise(requestAnimationFrame)"
+
+
+@pytest.mark.parametrize("device", ["light", "phone"])
+def test_no_event_of_the_schedule_figure_takes_50_milliseconds(
+    device, browser, address
+):
+    """At the largest sizes: the time of the page's thread, and of the clock.
+
+    On a machine with more to do than it has cores, the clock measures the others.
+    """
+    context = browser.new_context(**MODES[device])
+    page = open_schedules(context, address, {"devices": 16, "rounds": 4})
+    chrome = context.new_cdp_session(page)
+    chrome.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def work(act):
+        """Milliseconds in which the page's thread computes because of an act."""
+
+        def passed():
+            found = chrome.send("Performance.getMetrics")["metrics"]
+            return {one["name"]: one["value"] for one in found}["TaskDuration"]
+
+        before = passed()
+        act()
+        page.evaluate(FRAME)
+        return 1000 * (passed() - before)
+
+    page.evaluate(WATCH)
+    times = {}
+    for name in ("devices", "rounds", "forward", "wire", "time", "follow"):
+        page.locator(f"#schedule-{name}").focus()
+        for key in ("ArrowLeft", "ArrowRight"):
+            times[name, key] = work(lambda key=key: page.keyboard.press(key))
+    for name, method in (("first", "interleaved 1F1B"), ("second", "DualPipeV")):
+        choose = page.locator(f"#schedule-{name}").select_option
+        times[name, method] = work(lambda c=choose, m=method: c(m))
+    times["scroll"] = work(
+        lambda: page.evaluate(
+            "document.querySelector('.schedule-picture').scrollLeft += 50"
+        )
+    )
+    page.locator("#schedule-time").fill("0")
+    frames = page.evaluate_handle("() => ({ count: 0 })")
+    count = "(f) => { const step = () => { f.count++; requestAnimationFrame(step); };"
+    page.evaluate(count + " step(); }", frames)
+    page.locator(".schedule-play").focus()
+    playing = work(lambda: page.keyboard.press("Enter") or page.wait_for_timeout(500))
+    times["a frame of playing"] = playing / frames.evaluate("(f) => f.count")
+    assert max(times.values()) < 50, times
+    if os.getloadavg()[0] < os.cpu_count():
+        handled = page.evaluate("window.handled")
+        assert max([time for _, time in handled], default=0) < 50, handled
+    context.close()

@@ -13,7 +13,6 @@ OPEN = {
     "06_multi_token_prediction": 42,
     "07_model": 18,
     "08_eight_bits": 21,
-    "09_pipelines": 17,
     "10_bill": 46,
     "11_policy_gradients": 12,
     "12_rules_as_rewards": 4,

@@ -15,6 +15,7 @@ from r1.cost.schedule import (
     check,
     dualpipe,
     dualpipev,
+    interleaved,
     makespan,
     one_f_one_b,
     peak_activations,
@@ -161,6 +162,44 @@ def test_on_as_many_devices_dualpipev_waits_as_long_as_zb1p(devices):
     assert set(run("ZB1P", devices, 2 * devices)) == {devices - 1}
 
 
+@st.composite
+def interleavings(draw):
+    """Devices, groups of micro-batches and chunks; sizes that the schedule takes."""
+    return draw(st.integers(1, 8)), draw(st.integers(1, 4)), draw(st.integers(2, 4))
+
+
+@given(interleavings(), lengths(), st.booleans())
+def test_an_interleaved_schedule_of_any_size_and_times_is_valid(size, times, overlap):
+    devices, groups, chunks = size
+    rows = interleaved(chunks * devices, groups * devices, chunks, overlap)
+    check(simulate(rows, times), times)
+    for d, slots in enumerate(rows):
+        stages = {op.stage for slot in slots for op in slot}
+        assert stages == set(range(d, chunks * devices, devices))
+
+
+@given(interleavings(), LENGTH, LENGTH, st.booleans())
+def test_the_formula_of_interleaved_1f1b_holds_for_all_times(size, f, b, overlap):
+    """Narayanan et al.: (D - 1)(F + B), with the times of one of a device's stages."""
+    devices, groups, chunks = size
+    times = Times(f, b + 1, 1)
+    rows = interleaved(chunks * devices, groups * devices, chunks, overlap)
+    found = set(bubbles(simulate(rows, times)))
+    assert found == {(devices - 1) * (f + b + 1)}
+
+
+@given(interleavings(), st.booleans())
+def test_interleaving_costs_memory(size, overlap):
+    """Device d holds (chunks + 1) D - 1 - 2d passes of a stage, and one to overlap."""
+    devices, groups, chunks = size
+    rows = interleaved(chunks * devices, groups * devices, chunks, overlap)
+    most = chunks * groups * devices
+    expected = [
+        min(most, (chunks + 1) * devices - 1 - 2 * d + overlap) for d in range(devices)
+    ]
+    assert peak_activations(rows) == expected
+
+
 # The picture in the README of the repository DualPipe, a letter for a unit of time:
 # F forward, B backward or its input's part, W weights, a point for waiting. The other
 # four devices mirror these.
@@ -228,6 +267,15 @@ def test_zb1p_does_everything_in_pytorchs_order(stages, micros):
     for rank, row in enumerate(zb1p(stages, micros)):
         name = "ScheduleInterleavedZeroBubble"
         assert row == of_pytorch(name, rank, stages, micros, 1)
+
+
+@pytest.mark.parametrize("chunks", [2, 3, 4])
+@pytest.mark.parametrize(("devices", "micros"), [(2, 4), (4, 8), (8, 24)])
+def test_interleaved_1f1b_does_everything_in_pytorchs_order(devices, micros, chunks):
+    stages = chunks * devices
+    for rank, row in enumerate(interleaved(stages, micros, chunks)):
+        name = "ScheduleInterleaved1F1B"
+        assert row == of_pytorch(name, rank, stages, micros, chunks)
 
 
 def swapped(schedule, device, a, b):
@@ -305,6 +353,9 @@ BAD = {
     "micros is 21; choose an even number": lambda: dualpipe(8, 21),
     "micros is 14; choose 16 or more": lambda: dualpipe(8, 14),
     "micros is 7; choose 8 or more": lambda: dualpipev(8, 7),
+    "chunks is 1; choose 2 or more": lambda: interleaved(4, 4, 1),
+    "stages is 7; choose a multiple of 2": lambda: interleaved(7, 4),
+    "micros is 6; choose a multiple of 4": lambda: interleaved(8, 6),
     "forward is 0 ": lambda: Times(forward=0),
     "wire -1; .* wire of 0 or more": lambda: Times(wire=-1),
     "weight is 3 .* below backward": lambda: Times(weight=3),

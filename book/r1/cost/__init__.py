@@ -58,6 +58,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "check",
             "dualpipe",
             "dualpipev",
+            "interleaved",
             "makespan",
             "needs",
             "one_f_one_b",

@@ -236,6 +236,46 @@ def dualpipev(stages: int, micros: int) -> Schedule:
     return rows
 
 
+def interleaved(
+    stages: int, micros: int, chunks: int = 2, overlap: bool = False
+) -> Schedule:
+    """Interleaved 1F1B: every device has `chunks` stages that lie far apart.
+
+    With D = stages / chunks devices, device d has stages d, d + D, d + 2D and so on.
+    Micro-batches go in groups of D, and a group passes a stage of the device before it
+    passes the next one. With `overlap` each device starts with one more forward pass,
+    so that it can overlap the next one with a backward pass of another micro-batch.
+
+    Raises ValueError for less than two chunks, for a number of stages that chunks do
+    not divide, and for one of micro-batches that D does not divide.
+    Source: Narayanan et al., section 2.2, and the repository Megatron-LM.
+    """
+    _at_least(stages=(stages, 1), micros=(micros, 1), chunks=(chunks, 2))
+    _multiple(chunks, stages=stages)
+    devices = stages // chunks
+    _multiple(devices, micros=micros)
+    order = [
+        (start + i, chunk)
+        for start in range(0, micros, devices)
+        for chunk in range(chunks)
+        for i in range(devices)
+    ]
+    rows = []
+    for d in range(devices):
+        forward = [Op("F", chunk * devices + d, i) for i, chunk in order]
+        # Gradients come back through the chunks in the opposite order.
+        back = [Op("B", (chunks - 1 - chunk) * devices + d, i) for i, chunk in order]
+        # The first group must pass all chunks but the last, and a micro-batch needs two
+        # passes for each device between this one and the last: out and back.
+        ahead = (chunks - 1) * devices + 2 * (devices - 1 - d) + overlap
+        row = [(op,) for op in forward[:ahead]]
+        for i, op in enumerate(back):
+            together = (*forward[ahead + i : ahead + i + 1], op)
+            row += [together] if overlap else [(one,) for one in together]
+        rows.append(row)
+    return rows
+
+
 METHODS = {
     "1F1B": one_f_one_b,
     "ZB1P": zb1p,
@@ -388,6 +428,12 @@ def _at_least(**limits: tuple[int, int]) -> None:
     for name, (value, least) in limits.items():
         if value < least:
             raise ValueError(f"{name} is {value}; choose {least} or more")
+
+
+def _multiple(of: int, **values: int) -> None:
+    for name, value in values.items():
+        if value % of:
+            raise ValueError(f"{name} is {value}; choose a multiple of {of}")
 
 
 def _even(**values: int) -> None:
