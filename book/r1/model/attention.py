@@ -90,8 +90,8 @@ def causal_mask(
     past = (key <= query)[None, None]
     if pads is None:
         return past
-    # Without (key == query) the softmax of a padding token would be nan, and in the
-    # next layer even its weight of 0 could not stop it: 0 times nan is nan.
+    # Without (key == query) a padding token would have no key. A softmax over no key is
+    # nan where it is written out, and torch's fused attention gives 0 in its place.
     return past & ((key >= pads[:, None, None, None]) | (key == query))
 
 
