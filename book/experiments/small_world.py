@@ -1,4 +1,4 @@
-"""Chapter 02: the plain transformer that everything later is measured against."""
+"""Chapter 02: the plain transformer, the first model that the book trains."""
 
 from collections.abc import Sequence
 

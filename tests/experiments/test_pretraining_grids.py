@@ -170,12 +170,6 @@ def test_models_have_the_experts_that_the_chapters_say(config):
 def test_bases_differ_in_the_part_that_they_are_named_after():
     names = ("mha", "mla", "moe", "mtp2")
     mha, mla, moe_, mtp2 = (read_config(f"data/base/{n}.json") for n in names)
-    for folder, whole in (
-        ("base", mha),
-        ("latent", read_config("data/latent/mha.json")),
-    ):
-        split = {"qk_nope_head_dim": 16, "qk_rope_head_dim": 8}
-        assert read_config(f"data/{folder}/mha_split.json") == replace(whole, **split)
     tiny = read_config("tiny")
     assert (mha.kv_lora_rank, mha.n_routed_experts) == (0, 0)
     assert mla.kv_lora_rank > 0 == mla.n_routed_experts
