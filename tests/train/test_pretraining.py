@@ -300,6 +300,7 @@ def test_the_command_trains_experts_from_a_file(tmp_path):
     [
         (["--base", "b.safetensors", "--config", "tiny"], "leave out --config"),
         (["--alpha", "0.1"], "the factor of --balance-loss"),
+        (["--mtp-weight", "0.1"], "has no MTP modules"),
         (["--log-every", "0"], "at least 1"),
         (["--resume", "--force"], "give one of them"),
     ],
