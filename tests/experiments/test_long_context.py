@@ -183,11 +183,11 @@ def test_what_a_row_says_reaches_its_steps(name, tmp_path, monkeypatch):
 
     monkeypatch.setattr(long_context, "answers", answers)
     monkeypatch.setattr(long_context, "apply_gradient", step)
-    row, want = RUNS[name], EXPECTED[name]
+    row, want = replace(RUNS[name], steps=40), EXPECTED[name]
     steps = list(long_context.loop(row, Job("x", name, 3, tmp_path), Model(SMALL)))
-    assert [one["step"] for one in steps] == list(range(want["steps"]))
+    assert [one["step"] for one in steps] == list(range(40))
     assert max(rates) == pytest.approx(want["lr"])
-    assert rates[-1] == pytest.approx(want["lr"] / 10, rel=0.1)
+    assert rates[-1] == pytest.approx(want["lr"] / 10, rel=0.2)
     expected = fact_batch(3, 7, want["rows"], want["length"])[0]
     assert torch.equal(rows[7], expected)
 
@@ -210,6 +210,7 @@ def test_a_model_is_the_same_with_positions_that_are_left_as_they_are():
 def test_a_run_is_tested_before_and_after(tmp_path, monkeypatch):
     small = replace(SMALL, max_seq_len=128, original_seq_len=128)
     monkeypatch.setattr(long_context, "read_config", lambda name: small)
+    monkeypatch.setattr(long_context, "recall", lambda m, length: recall(m, length, 4))
     row = Reader(config="dense", rows=2, steps=30, log_every=20, seeds=(0,))
     monkeypatch.setitem(RUNS, "short", row)
     longer = replace(RUNS["plain"], rows=1, steps=20)
@@ -220,6 +221,6 @@ def test_a_run_is_tested_before_and_after(tmp_path, monkeypatch):
     assert [line.split(",")[0] for line in log[5:]] == ["19", "29"]
     table = (tmp_path / "plain_seed0_distances.csv").read_text().splitlines()
     trained = [line.split(",")[0] for line in table[5:]]
-    assert trained == ["0"] * 4 + ["20"] * 4
+    assert list(dict.fromkeys(trained)) == ["0", "20"]
     assert (tmp_path / "short_seed0.safetensors").exists()
     assert not (tmp_path / "plain_seed0.safetensors").exists()
