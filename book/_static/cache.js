@@ -1,6 +1,6 @@
 // The figure of chapter 05 in which a reader moves the sizes of a model and sees
 // what its cache costs. The formulas are those of kv_cache_bytes and count_gpus
-// in r1/accounting.py; a browser test compares the two.
+// in r1/cost/counting.py; a browser test compares the two.
 document.addEventListener("DOMContentLoaded", () => {
   const figure = document.getElementById("cache-figure");
   if (!figure) return;

@@ -13,6 +13,7 @@ SECOND = [
     "02_small_world",
     "03_mixture_of_experts",
     "04_load_balance",
+    "05_latent_attention",
     "09_pipelines",
 ]
 each = pytest.mark.parametrize("name", SECOND)

@@ -14,6 +14,7 @@ from experiments import (
     fp8,
     hacking,
     latent,
+    long_context,
     moe,
     pipeline,
     pretrain,
@@ -33,6 +34,7 @@ GRIDS = {
     "small_world": small_world.RUNS,
     "moe": moe.RUNS,
     "latent": latent.RUNS,
+    "long_context": long_context.RUNS,
     "base": base.RUNS,
     "fp8": fp8.RUNS,
     "rl": rl.RUNS,
@@ -80,6 +82,15 @@ def pretraining(job):
     return pretrain.means(list(islice(pretrain.loop(o, model, optimizer), o.log_every)))
 
 
+def far_facts(job):
+    """The first row of "short": the means of its first steps."""
+    row = long_context.RUNS[job.name]
+    model = long_context.begin(row, job)
+    return pretrain.means(
+        list(islice(long_context.loop(row, job, model), row.log_every))
+    )
+
+
 def policy(job):
     """The first step of a run of chapters 11 and 13."""
     o = rl.options_of(rl.RUNS[job.name], job)
@@ -125,6 +136,7 @@ COLD = [name for name, row in after.RUNS.items() if not row.warm]
 CASES = [
     *(("moe", name, "steps", pretraining) for name in moe.RUNS),
     *(("latent", name, "steps", pretraining) for name in latent.RUNS),
+    ("long_context", "short", "steps", far_facts),
     *(("base", name, "steps", pretraining) for name in base.RUNS),
     *(("fp8", name, "steps", pretraining) for name in fp8.RUNS),
     ("small_world", "dense", "steps", pretraining),
