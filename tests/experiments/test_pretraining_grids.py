@@ -99,6 +99,9 @@ EXPECTED = {
         "moe": PARTS | {"config": "data/base/moe.json", "bias_speed": 0.001},
         "mtp1": TINY | {"seeds": FIVE},
         "lambda_0.1": TINY | {"seeds": FIVE, "mtp_weight": 0.1},
+        "mha_split_100": PARTS | {"config": "data/base/mha_split_100.json"},
+        "mla_100": PARTS | {"config": "data/base/mla_100.json"},
+        "tiny_100": TINY | {"config": "data/base/tiny_100.json", "seeds": FIVE},
         "mtp2": TINY | {"config": "data/base/mtp2.json"},
         "draft": PARTS | {"config": "data/base/draft.json", "seeds": (0,)},
         "base": TINY | {"steps": 3000},
@@ -168,6 +171,10 @@ def test_models_have_the_experts_that_the_chapters_say(config):
 
 def test_bases_differ_in_the_part_that_they_are_named_after():
     names = ("mha", "mla", "moe", "mtp2")
+    for name in ("mha_split", "mla", "tiny"):
+        slow = read_config(name if name == "tiny" else f"data/base/{name}.json")
+        fast = read_config(f"data/base/{name}_100.json")
+        assert fast == replace(slow, rope_theta=100.0)
     mha, mla, moe_, mtp2 = (read_config(f"data/base/{n}.json") for n in names)
     for folder, whole in (
         ("base", mha),
