@@ -54,8 +54,9 @@ SIZES = KINDS | {"steps": 1500, "seeds": FIVE}
 BALANCE = SIZES | {"steps": 1000, "config": "data/moe/balance.json"}
 COLLAPSE = SIZES | {"steps": 600, "config": "data/moe/collapse.json"}
 CACHES = KINDS | {"steps": 2000, "seeds": FIVE}
-PARTS = PLAIN | {"steps": 2000, "log_every": 10, "seeds": FIVE}
-TINY = PLAIN | {"config": "tiny", "log_every": 10, "bias_speed": 0.001}
+PARTS = PLAIN | {"steps": 2000, "log_every": 10}
+TINY = PARTS | {"config": "tiny", "bias_speed": 0.001}
+STEADY = {"lr": 0.001}
 EIGHT = PLAIN | {"config": "data/base/moe.json", "steps": 600, "rows": 8}
 EIGHT |= {"log_every": 5, "bias_speed": 0.001, "problems": 0}
 READS_ON = PLAIN | {"base": "base/base_seed1", "log_every": 10, "bias_speed": 0.001}
@@ -94,17 +95,18 @@ EXPECTED = {
     },
     "base": {
         "mha": PARTS | {"config": "data/base/mha.json"},
-        "mha_split": PARTS | {"config": "data/base/mha_split.json"},
         "mla": PARTS | {"config": "data/base/mla.json"},
-        "moe": PARTS | {"config": "data/base/moe.json", "bias_speed": 0.001},
-        "mtp1": TINY | {"seeds": FIVE},
-        "lambda_0.1": TINY | {"seeds": FIVE, "mtp_weight": 0.1},
-        "mha_split_100": PARTS | {"config": "data/base/mha_split_100.json"},
-        "mla_100": PARTS | {"config": "data/base/mla_100.json"},
-        "tiny_100": TINY | {"config": "data/base/tiny_100.json", "seeds": FIVE},
+        "moe": TINY | {"config": "data/base/moe.json"},
+        "mtp1": TINY,
         "mtp2": TINY | {"config": "data/base/mtp2.json"},
         "draft": PARTS | {"config": "data/base/draft.json", "seeds": (0,)},
         "base": TINY | {"steps": 3000},
+        "steady": TINY | STEADY | {"seeds": FIVE},
+        "steady_mha": PARTS | STEADY | {"config": "data/base/mha.json"},
+        "steady_split": PARTS | STEADY | {"config": "data/base/mha_split.json"},
+        "steady_mla": PARTS | STEADY | {"config": "data/base/mla.json"},
+        "steady_moe": TINY | STEADY | {"config": "data/base/moe.json"},
+        "steady_lambda": TINY | STEADY | {"mtp_weight": 0.1},
     },
     "fp8": {
         "float32": EIGHT,
@@ -171,10 +173,6 @@ def test_models_have_the_experts_that_the_chapters_say(config):
 
 def test_bases_differ_in_the_part_that_they_are_named_after():
     names = ("mha", "mla", "moe", "mtp2")
-    for name in ("mha_split", "mla", "tiny"):
-        slow = read_config(name if name == "tiny" else f"data/base/{name}.json")
-        fast = read_config(f"data/base/{name}_100.json")
-        assert fast == replace(slow, rope_theta=100.0)
     mha, mla, moe_, mtp2 = (read_config(f"data/base/{n}.json") for n in names)
     for folder, whole in (
         ("base", mha),
