@@ -28,13 +28,8 @@ RUNS = {
     "draft": replace(FIRST, config="data/base/draft.json", seeds=(0,)),
     # What chapters 11 to 16 begin with.
     "base": replace(FIRST, steps=3000, bias_speed=1e-3),
-    # The same parts in the second recipe. steady is the model `tiny`; steady_split is
-    # steady_mha with the split of latent attention: 8 of 24 features turn.
+    # The same model in the second recipe.
     "steady": replace(SECOND, bias_speed=1e-3, seeds=FIVE),
-    "steady_mha": replace(SECOND, config="data/base/mha.json"),
-    "steady_split": replace(SECOND, config="data/base/mha_split.json"),
-    "steady_mla": replace(SECOND, config="data/base/mla.json"),
-    "steady_moe": replace(SECOND, config="data/base/moe.json", bias_speed=1e-3),
     # Does the module hold the main model back? steady begins with a lambda of 0.3.
     "steady_lambda": replace(SECOND, bias_speed=1e-3, mtp_weight=0.1),
 }

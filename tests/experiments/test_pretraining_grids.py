@@ -102,10 +102,6 @@ EXPECTED = {
         "draft": PARTS | {"config": "data/base/draft.json", "seeds": (0,)},
         "base": TINY | {"steps": 3000},
         "steady": TINY | STEADY | {"seeds": FIVE},
-        "steady_mha": PARTS | STEADY | {"config": "data/base/mha.json"},
-        "steady_split": PARTS | STEADY | {"config": "data/base/mha_split.json"},
-        "steady_mla": PARTS | STEADY | {"config": "data/base/mla.json"},
-        "steady_moe": TINY | STEADY | {"config": "data/base/moe.json"},
         "steady_lambda": TINY | STEADY | {"mtp_weight": 0.1},
     },
     "fp8": {
@@ -186,6 +182,11 @@ def test_bases_differ_in_the_part_that_they_are_named_after():
     assert moe_.n_routed_experts == 8
     ahead = [c.num_nextn_predict_layers for c in (mha, mla, moe_, tiny, mtp2)]
     assert ahead == [0, 0, 0, 1, 2]
+
+
+def test_the_split_of_latent_attention_is_all_that_sets_the_split_arm_apart():
+    mha, split = (read_config(f"data/latent/{n}.json") for n in ("mha", "mha_split"))
+    assert split == replace(mha, qk_nope_head_dim=16, qk_rope_head_dim=8)
 
 
 # What a row says reaches the training.
