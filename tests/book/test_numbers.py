@@ -11,7 +11,6 @@ from r1.train import read_ledger
 OPEN = {
     "05_latent_attention": 46,
     "06_multi_token_prediction": 42,
-    "07_model": 18,
     "08_eight_bits": 21,
     "09_pipelines": 17,
     "10_bill": 46,
