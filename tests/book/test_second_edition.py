@@ -14,6 +14,7 @@ SECOND = [
     "03_mixture_of_experts",
     "04_load_balance",
     "05_latent_attention",
+    "07_model",
     "09_pipelines",
 ]
 each = pytest.mark.parametrize("name", SECOND)
