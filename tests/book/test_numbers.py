@@ -14,7 +14,6 @@ OPEN = {
     "07_model": 18,
     "08_eight_bits": 21,
     "09_pipelines": 17,
-    "10_bill": 46,
     "11_policy_gradients": 12,
     "12_rules_as_rewards": 4,
     "13_r1_zero": 29,
