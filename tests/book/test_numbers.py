@@ -11,7 +11,6 @@ from r1.train import read_ledger
 OPEN = {
     "06_multi_token_prediction": 42,
     "08_eight_bits": 21,
-    "10_bill": 46,
     "11_policy_gradients": 12,
     "12_rules_as_rewards": 4,
     "13_r1_zero": 29,

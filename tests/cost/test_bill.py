@@ -120,6 +120,21 @@ def test_the_two_utilizations_of_the_insights_paper():
         assert utilization(flops, hours) == pytest.approx(share, rel=0.004)
 
 
+def test_the_step_time_of_a_second_paper_predicts_the_billed_hours():
+    """Insights, table 4; the V3 report bills 2,664 thousand hours."""
+    hours = 14.8e12 / (15360 * 4096) * 19.926 * 2048 / 3600
+    assert hours == pytest.approx(2664e3, rel=0.002)
+
+
+def test_nvidia_counts_causal_attention_and_the_module():
+    """338 TFLOP and 1,297 tokens a second and GPU in Megatron Bridge's table of 25.09.
+
+    The first of the two has three digits.
+    """
+    theirs = 338e12 / 1297
+    assert theirs == pytest.approx(training_flops(V3) + mtp_flops(V3), rel=0.5 / 338)
+
+
 def test_the_bill_implies_its_utilization():
     share = utilization(14.8e12 * training_flops(V3), 2664e3)
     assert round(share, 4) == 0.3906
