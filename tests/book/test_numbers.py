@@ -10,7 +10,6 @@ from r1.train import read_ledger
 # reason there. They may only become fewer.
 OPEN = {
     "05_latent_attention": 46,
-    "06_multi_token_prediction": 42,
     "07_model": 18,
     "08_eight_bits": 21,
     "09_pipelines": 17,

@@ -8,7 +8,13 @@ import nbformat
 import pytest
 
 BOOK = Path(__file__).parents[2] / "book"
-SECOND = ["01_claims", "02_small_world", "03_mixture_of_experts", "04_load_balance"]
+SECOND = [
+    "01_claims",
+    "02_small_world",
+    "03_mixture_of_experts",
+    "04_load_balance",
+    "06_multi_token_prediction",
+]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
     r"^:::\{admonition\} This chapter in three lines\n:class: tip\n\n"
