@@ -54,8 +54,9 @@ SIZES = KINDS | {"steps": 1500, "seeds": FIVE}
 BALANCE = SIZES | {"steps": 1000, "config": "data/moe/balance.json"}
 COLLAPSE = SIZES | {"steps": 600, "config": "data/moe/collapse.json"}
 CACHES = KINDS | {"steps": 2000, "seeds": FIVE}
-PARTS = PLAIN | {"steps": 2000, "log_every": 10, "seeds": FIVE}
-TINY = PLAIN | {"config": "tiny", "log_every": 10, "bias_speed": 0.001}
+PARTS = PLAIN | {"steps": 2000, "log_every": 10}
+TINY = PARTS | {"config": "tiny", "bias_speed": 0.001}
+STEADY = {"lr": 0.001}
 EIGHT = PLAIN | {"config": "data/base/moe.json", "steps": 600, "rows": 8}
 EIGHT |= {"log_every": 5, "bias_speed": 0.001, "problems": 0}
 READS_ON = PLAIN | {"base": "base/base_seed1", "log_every": 10, "bias_speed": 0.001}
@@ -94,14 +95,14 @@ EXPECTED = {
     },
     "base": {
         "mha": PARTS | {"config": "data/base/mha.json"},
-        "mha_split": PARTS | {"config": "data/base/mha_split.json"},
         "mla": PARTS | {"config": "data/base/mla.json"},
-        "moe": PARTS | {"config": "data/base/moe.json", "bias_speed": 0.001},
-        "mtp1": TINY | {"seeds": FIVE},
-        "lambda_0.1": TINY | {"seeds": FIVE, "mtp_weight": 0.1},
+        "moe": TINY | {"config": "data/base/moe.json"},
+        "mtp1": TINY,
         "mtp2": TINY | {"config": "data/base/mtp2.json"},
         "draft": PARTS | {"config": "data/base/draft.json", "seeds": (0,)},
         "base": TINY | {"steps": 3000},
+        "steady": TINY | STEADY | {"seeds": FIVE},
+        "steady_lambda": TINY | STEADY | {"mtp_weight": 0.1},
     },
     "fp8": {
         "float32": EIGHT,
@@ -181,6 +182,11 @@ def test_bases_differ_in_the_part_that_they_are_named_after():
     assert moe_.n_routed_experts == 8
     ahead = [c.num_nextn_predict_layers for c in (mha, mla, moe_, tiny, mtp2)]
     assert ahead == [0, 0, 0, 1, 2]
+
+
+def test_the_split_of_latent_attention_is_all_that_sets_the_split_arm_apart():
+    mha, split = (read_config(f"data/latent/{n}.json") for n in ("mha", "mha_split"))
+    assert split == replace(mha, qk_nope_head_dim=16, qk_rope_head_dim=8)
 
 
 # What a row says reaches the training.
