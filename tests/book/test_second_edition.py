@@ -8,7 +8,16 @@ import nbformat
 import pytest
 
 BOOK = Path(__file__).parents[2] / "book"
-SECOND = ["01_claims", "02_small_world", "03_mixture_of_experts", "04_load_balance", "05_latent_attention", "07_model", "09_pipelines"]
+SECOND = [
+    "01_claims",
+    "02_small_world",
+    "03_mixture_of_experts",
+    "04_load_balance",
+    "05_latent_attention",
+    "06_multi_token_prediction",
+    "07_model",
+    "09_pipelines",
+]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
     r"^:::\{admonition\} This chapter in three lines\n:class: tip\n\n"
