@@ -1,45 +1,67 @@
-"""The order of the tests, and the kernels of the notebooks, which are execute.py's.
+"""Turns of the tests, and the kernels of the notebooks, which are execute.py's.
 
-While most tests use one core, a browser visits the pages of the site on the other
-(tests/conftest.py). The files of ALONE, which measure time or use both cores, come when
-it has visited all, and the chapters last.
+Two workers test at the same time (pytest-xdist), each file by one of them. A test that
+measures time, marked `alone`, and a cell that prints what is measured have the machine
+for themselves. What takes long begins first, so that both workers end together.
 """
 
 import os
 import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
-from execute import kernel_environment
+import pytest
+from execute import IGNORED, kernel_environment
+from filelock import FileLock
 
-# Files whose tests have the machine for themselves.
-ALONE = {
-    "test_assignments",
-    "test_distributed",
-    "test_distributed_grpo",
-    "test_expert_parallel",
-    "test_held",
-    "test_hostile",
-    "test_other_tasks",
-    "test_programs",
-    "test_rehearsal",
-    "test_rewards",
-    "test_timing",
-    "test_wires",
-}
+FIRST = ["test_browser", "13_r1_zero", "test_recorded"]
+FOLDER = pytest.StashKey[str]()
 
 
 def pytest_configure(config):
-    profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    config.add_cleanup(profile.cleanup)
-    os.environ |= kernel_environment(profile.name)
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ |= kernel_environment(folder.name)
+    config.stash[FOLDER] = folder.name
+
+
+def pytest_configure_node(node):
+    """Tell a worker where the locks are."""
+    node.workerinput["locks"] = node.config.stash[FOLDER]
 
 
 def pytest_collection_modifyitems(items):
     def place(item):
         chapter = item.path.suffix == ".ipynb"
-        visited = "visits" in getattr(item, "fixturenames", ())
-        return chapter, item.path.stem in ALONE, visited
+        stem = item.path.stem
+        return FIRST.index(stem) if stem in FIRST else len(FIRST), not chapter
 
     items.sort(key=place)
+
+
+def is_alone(item) -> bool:
+    """Whether nothing else may run on the machine while a test or a cell does."""
+    cell = getattr(item, "cell", None)
+    if cell is None:
+        return item.get_closest_marker("alone") is not None
+    return IGNORED in cell.metadata.get("tags", [])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Run a test when it is its turn: alone, or while no other one is alone.
+
+    A worker holds its own lock while it tests, and those of all to be alone. Who waits
+    for locks stands in the door, so that nobody else begins a test.
+    """
+    worker = getattr(item.config, "workerinput", None)
+    with ExitStack() as held:
+        if worker:
+            names = [f"gw{i}" for i in range(worker["workercount"])]
+            with FileLock(Path(worker["locks"], "door")):
+                for name in names if is_alone(item) else [worker["workerid"]]:
+                    held.enter_context(FileLock(Path(worker["locks"], name)))
+        return (yield)
 
 
 def pytest_collection_finish(session):

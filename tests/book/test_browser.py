@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from visits import MODES
+from visits import MODES, SCREENS, serve, visit
 
 from r1.cost.bill import PEAK, PRICES, ServiceDay, TrainingBill
 from r1.cost.counting import (
@@ -40,11 +40,79 @@ def pages():
     return [*files, "genindex", "search"]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.fixture(scope="module")
+def contexts(browser):
+    """One for each way of looking, so that what pages share is loaded once."""
+    opened = {mode: browser.new_context(**MODES[mode]) for mode in MODES}
+    yield opened
+    for context in opened.values():
+        context.close()
+
+
+@pytest.mark.parametrize("screen", ["desk", "phone"])
 @pytest.mark.parametrize("name", pages())
-def test_a_page_is_whole_quiet_and_accessible(name, mode, visits):
-    """Visited in the background since the beginning of the run: see the fixture."""
-    assert visits[f"{mode}/{name}"] == {}
+def test_a_page_is_whole_quiet_and_accessible(name, screen, contexts, address):
+    by_turns = pages().index(name) % 2
+    modes = SCREENS[by_turns if screen == "desk" else -1]
+    found = visit(contexts[modes[0]], address, name, *modes)
+    assert found == {mode: {} for mode in modes}
+
+
+PAGE = """<!doctype html><html lang="en"><head><title>Page</title>
+<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width">
+<style>{}</style></head><body><main><h1>Page</h1><p>Words.</p>{}</main></body></html>"""
+ALL, OTHER = "light dark phone", "http://127.0.0.2:9/x.png"
+GRAY = "@media (prefers-color-scheme: {}) {{ p {{ color: #aaa }} }}"
+OUT = "requests to the outside"
+# Style, content, the modes in which they are a fault, and its kinds.
+PLANTED = {
+    "nothing": ("", "", "", ""),
+    "gray": ("p { color: #aaa }", "", ALL, "accessibility"),
+    "gray_in_the_dark": (GRAY.format("dark"), "", "dark", "accessibility"),
+    "gray_in_the_light": (GRAY.format("light"), "", "light phone", "accessibility"),
+    "wide": ("p { width: 2000px }", "", ALL, "pixels that stick out"),
+    "wide_on_a_phone": ("p { width: 800px }", "", "phone", "pixels that stick out"),
+    "error": ("", "<script>x()</script>", ALL, "console"),
+    "error_on_a_phone": (
+        "",
+        "<script>if (innerWidth < 500) console.error('x')</script>",
+        "phone",
+        "console",
+    ),
+    "missing": ("", "<img src='x.png' alt='None'>", ALL, "console"),
+    "outside": ("", f"<img src='{OTHER}' alt='None'>", ALL, f"console, {OUT}"),
+    "outside_in_the_dark": (
+        f"@media (prefers-color-scheme: dark) {{ p {{ background: url({OTHER}) }} }}",
+        "",
+        "dark",
+        f"console, {OUT}",
+    ),
+    "outside_and_late": (
+        "",
+        f"<script>setTimeout(() => fetch('{OTHER}'), 300)</script>",
+        ALL,
+        f"console, {OUT}",
+    ),
+    "formula": ("", "<mjx-merror>x</mjx-merror>", ALL, "broken formulas"),
+}
+
+
+@pytest.mark.parametrize("modes", SCREENS, ids="-".join)
+def test_a_fault_of_each_kind_is_found_in_its_modes_and_in_no_other(
+    modes, contexts, tmp_path
+):
+    due, found = {}, {}
+    with serve(tmp_path) as address:
+        for name, (style, content, faulty, kinds) in PLANTED.items():
+            page = PAGE.format(style, content)
+            (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
+            kinds = sorted(kinds.split(", ")) if kinds else []
+            due[name] = {mode: kinds if mode in faulty else [] for mode in modes}
+            seen = visit(contexts[modes[0]], address, name, *modes)
+            found[name] = {mode: sorted(kinds) for mode, kinds in seen.items()}
+    if modes[0] == "dark":  # what is said before the turn is heard after it
+        due["outside_in_the_dark"]["light"] = due["outside_in_the_dark"]["dark"]
+    assert found == due
 
 
 # Exponents of two, but for the layers: heads, width, latent, context, users.
@@ -284,6 +352,7 @@ WATCH = """() => {
 }"""
 
 
+@pytest.mark.alone
 def test_the_bill_answers_every_event_within_50_milliseconds(browser, address):
     page = the_bill(browser, address)
     assert page.evaluate(SLOWEST) < 50

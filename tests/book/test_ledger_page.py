@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from types import SimpleNamespace
 
 import ledger_page
@@ -14,7 +15,7 @@ import pytest
 from docutils import nodes
 from docutils.utils import new_document
 from sphinx import addnodes
-from test_site import Tags, html_pages
+from test_site import Tags, html_pages, tags_of
 
 from r1.train import read_ledger
 
@@ -286,12 +287,13 @@ def test_the_thirteen_claims_are_in_the_site(site):
         check_claims(claims, html)
 
 
+@cache
 def anchors_of(site):
     """The links from numbers to rows: of each page and anchor the row."""
     found, ledger = {}, site / "book/published.html"
     for path in html_pages(site / "book"):
         name = path.relative_to(site / "book").as_posix()
-        for tag, given in Tags(path.read_text(encoding="utf-8")).found:
+        for tag, given in tags_of(path):
             if tag == "a" and "published" in given.get("class", "").split():
                 page, row = given["href"].split("#")
                 assert (path.parent / page).resolve() == ledger
@@ -300,11 +302,11 @@ def anchors_of(site):
     return found
 
 
+@cache
 def rows_of(site):
     """The links of each row of the page of the ledger."""
-    html = (site / "book/published.html").read_text(encoding="utf-8")
     rows, row = {}, None
-    for tag, given in Tags(html).found:
+    for tag, given in tags_of(site / "book/published.html"):
         if tag == "dt" and "id" in given:
             row = rows.setdefault(given["id"], [])
         elif tag in ("section", "footer"):

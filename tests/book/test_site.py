@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -29,6 +30,12 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
+@cache
+def tags_of(page):
+    """The tags of a page of the site, which is built once and read once."""
+    return Tags(page.read_text(encoding="utf-8")).found
+
+
 def html_pages(site):
     return [p for p in sorted(site.rglob("*.html")) if "_static" not in p.parts]
 
@@ -47,7 +54,7 @@ def test_every_notebook_is_in_the_table_of_contents():
 
 def test_every_picture_has_words(site):
     for page in html_pages(site):
-        for tag, attributes in Tags(page.read_text(encoding="utf-8")).found:
+        for tag, attributes in tags_of(page):
             if tag == "img":
                 alt = attributes.get("alt", "")
                 assert alt, f"{page.name}: {attributes.get('src')} has no alt text"
@@ -56,7 +63,7 @@ def test_every_picture_has_words(site):
 
 def test_no_page_loads_anything_from_outside_and_nothing_is_missing(site):
     for page in html_pages(site):
-        for tag, attributes in Tags(page.read_text(encoding="utf-8")).found:
+        for tag, attributes in tags_of(page):
             target = attributes.get(LOADS.get(tag, ""), "")
             if not target or target.startswith("data:"):
                 continue

@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 import slides
-from test_site import Tags, html_pages
+from test_site import html_pages, tags_of
 from visits import BROKEN_MATH, MODES, OVERFLOW, barriers
 
 DECKS = dict(slides.parts())
@@ -64,10 +64,9 @@ def test_a_cell_that_is_long_hidden_or_silent_is_on_no_slide():
 def test_headings_lead_to_sections_that_are_there(site):
     anchors = {}
     for page in html_pages(site / "book"):
-        found = Tags(page.read_text(encoding="utf-8")).found
-        anchors[page.name] = {attributes.get("id") for _, attributes in found}
+        anchors[page.name] = {attributes.get("id") for _, attributes in tags_of(page)}
     for page in (site / "slides").glob("*.html"):
-        for tag, attributes in Tags(page.read_text(encoding="utf-8")).found:
+        for tag, attributes in tags_of(page):
             target = attributes.get("href", "") if tag == "a" else ""
             if target.startswith("../book/"):
                 name, _, anchor = target.removeprefix("../book/").partition("#")

@@ -7,6 +7,8 @@ import torch
 
 from r1.timing import median_seconds
 
+pytestmark = pytest.mark.alone
+
 
 def test_the_time_is_that_of_one_call_and_not_of_all():
     calls = []

@@ -70,6 +70,7 @@ def test_in_turn_nothing_is_computed_while_something_travels(monkeypatch):
         assert wire.place("arrives", number) < wire.place("begins", number + 1)
 
 
+@pytest.mark.alone
 def test_overlapped_the_next_is_computed_while_the_one_before_travels(monkeypatch):
     wire, batches = Wire(monkeypatch), [torch.full((1, 1), i) for i in range(3)]
     results = wires.overlapped(batches, torch.ones(1, 1), 1, 1.0)

@@ -39,6 +39,7 @@ def test_the_site_has_the_zip_that_the_master_makes(folder, site):
     assert (page.parent / links[0]).read_bytes() == zipped(release(load(folder)))
 
 
+@pytest.mark.alone
 @each
 def test_it_grades_itself(folder, walls):
     """With every mutant, unless a full proof of just this content is on record.

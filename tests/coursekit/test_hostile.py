@@ -12,6 +12,8 @@ from coursekit.authoring.assignment import load
 from coursekit.grading.results import Result
 from coursekit.walls.sandbox import WALLS
 
+pytestmark = pytest.mark.alone
+
 EXAMPLE = load(Path(__file__).parent.parent / "assignments" / "example")
 
 

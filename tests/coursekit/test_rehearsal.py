@@ -18,6 +18,7 @@ EXAMPLE = load(Path(__file__).parent.parent / "assignments" / "example")
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_class_gets_the_table_that_is_due(walls, tmp_path):
     short = replace(EXAMPLE, limits=replace(EXAMPLE.limits, **SHORT))
     rehearse(short, tmp_path, 26)

@@ -79,7 +79,7 @@ def copy_repository(target: Path) -> None:
 
 def run_tests(root: Path, tests: list[str]) -> tuple[int, str]:
     """Run fast tests up to the first that fails; the exit code and the last line."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow"]
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", "-x", "-m", "not slow"]
     command += ["-p", "no:cacheprovider", "--tb=no", *tests]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",

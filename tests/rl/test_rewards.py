@@ -63,6 +63,7 @@ def test_only_the_last_kind_of_the_table_is_right():
 
 
 @pytest.mark.parametrize("piece", ["<answer>", "<think>", "<", "4</answer>", "<eos>"])
+@pytest.mark.alone
 def test_reading_takes_time_in_proportion_to_the_text(piece):
     start = time.perf_counter()
     assert read(piece * 1_000_000) is None

@@ -122,6 +122,7 @@ def test_the_reader_agrees_with_python_on_random_expressions():
         "8+" * 500_000 + "8",
     ],
 )
+@pytest.mark.alone
 def test_a_hostile_expression_is_wrong_and_quickly_so(answer):
     start = time.perf_counter()
     assert EIGHTS.check(answer) is False

@@ -22,6 +22,8 @@ from r1.text.programs import (
     run_program,
 )
 
+pytestmark = pytest.mark.alone
+
 LINUX = sys.platform == "linux"
 needs_linux = pytest.mark.skipif(not LINUX, reason="programs are run on Linux only")
 SHORT = Limits(cpu=1, wall=2.0)
