@@ -5,9 +5,10 @@ text twin, once for each row of opposites.toml that names the chapter, with the 
 in place: two arms exchanged, one seed's log in the place of another's, noise for an
 effect, one text of the code in the place of another. Outputs are not compared, so only
 an assertion can notice. An assertion that fails is noted, and the run goes on, so that
-one opposite may show many; an `assert_close` that fails ends the run, which counts too. At the end it prints the assertions that no opposite
-reached: those must be identities and not results. It exits with 1 if an opposite passes
-unnoticed, or if an assertion fails without any.
+one opposite may show many; an `assert_close` that fails ends the run and counts too. At
+the end it prints the assertions that no opposite reached: those must be identities and
+not results. It exits with 1 if an opposite passes unnoticed, or if an assertion fails
+without any.
 """
 
 import argparse
