@@ -5,9 +5,10 @@ text twin, once for each row of opposites.toml that names the chapter, with the 
 in place: two arms exchanged, one seed's log in the place of another's, noise for an
 effect, one text of the code in the place of another. Outputs are not compared, so only
 an assertion can notice. An assertion that fails is noted, and the run goes on, so that
-one opposite may show many. At the end it prints the assertions that no opposite
-reached: those must be identities and not results. It exits with 1 if an opposite passes
-unnoticed, or if an assertion fails without any.
+one opposite may show many; an `assert_close` that fails ends the run and counts too. At
+the end it prints the assertions that no opposite reached: those must be identities and
+not results. It exits with 1 if an opposite passes unnoticed, or if an assertion fails
+without any.
 """
 
 import argparse
@@ -25,6 +26,7 @@ BOOK = Path(__file__).parents[2] / "book"
 LIST = Path(__file__).with_name("opposites.toml")
 NOTED = "assertion failed: line "
 REACHED = "assertion reached: line "
+TRACEBACK = "Traceback (most recent call last):"
 
 
 class Opposite(NamedTuple):
@@ -165,8 +167,22 @@ def try_opposite(opposite: Opposite) -> Result:
     def numbers(mark):
         return {int(line.removeprefix(mark)) for line in lines if line.startswith(mark)}
 
-    end = (done.stderr.strip().splitlines() or [""])[-1] if done.returncode else ""
+    end = ending(done.stderr) if done.returncode else ""
     return Result(numbers(NOTED), numbers(REACHED), end)
+
+
+def ending(stderr: str) -> str:
+    """The line that names the exception a run ended with, or the last line.
+
+    The message of `assert_close` has several lines, so the name is not always in the
+    last one: it stands in the first line after the last traceback that is not indented.
+    """
+    lines = stderr.strip().splitlines()
+    if TRACEBACK in lines:
+        frames = lines[len(lines) - lines[::-1].index(TRACEBACK) :]
+        named = [line for line in frames if line and not line[0].isspace()]
+        return (named or lines)[0]
+    return (lines or [""])[-1]
 
 
 def try_chapter(chapter: str, opposites: list[Opposite]) -> bool:

@@ -1,7 +1,10 @@
 """The opposites can be planted, every finished chapter has some, and one is noticed."""
 
+import traceback
+
 import pytest
-from opposites import Opposite, code_of, read_opposites, try_opposite
+import torch
+from opposites import Opposite, code_of, ending, read_opposites, try_opposite
 
 ROWS = read_opposites()
 
@@ -17,6 +20,23 @@ def test_an_opposite_can_be_planted_where_it_says(row):
     if row.old:
         assert code_of(row.chapter).count(row.old) == 1
         assert row.old != row.new
+
+
+def test_the_end_of_a_run_names_the_exception_also_of_a_long_message():
+    with pytest.raises(AssertionError) as caught:
+        torch.testing.assert_close(torch.zeros(3), torch.ones(3))
+    stderr = "a warning\n" + "".join(traceback.format_exception(caught.value))
+    assert not stderr.strip().splitlines()[-1].startswith("AssertionError")
+    assert ending(stderr).startswith("AssertionError")
+
+
+def test_the_end_of_a_run_is_the_last_exception_of_a_chain():
+    first = "Traceback (most recent call last):\n  here\nAssertionError: a\n"
+    then = "\nDuring handling of the above exception, another occurred:\n\n"
+    last = "Traceback (most recent call last):\n  there\nValueError: b\n  c\n"
+    assert ending(first + then + last) == "ValueError: b"
+    assert ending("killed") == "killed"
+    assert ending("") == ""
 
 
 @pytest.mark.slow
