@@ -1,27 +1,30 @@
 """Turns of the tests, and the kernels of the notebooks, which are execute.py's.
 
-Two workers test at the same time (pytest-xdist), each file by one of them. A test that
-measures time, marked `alone`, and a cell that prints what is measured have the machine
-for themselves. What takes long begins first, so that both workers end together.
+Two workers test at the same time (pytest-xdist), each file by one of them and with one
+thread. A test that is marked `alone` and a cell that reads a clock have the machine for
+themselves. What takes long begins first, so that both workers end together.
 """
 
 import os
+import re
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from execute import IGNORED, kernel_environment
+from execute import FIXED, kernel_environment
 from filelock import FileLock
 
 FIRST = ["test_browser", "13_r1_zero", "test_recorded"]
+CLOCK = re.compile(r"perf_counter|_seconds\(|clock\(|experiments.overlap")
+THREADS = [name for name in FIXED if name.endswith("THREADS")]
 FOLDER = pytest.StashKey[str]()
 
 
 def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     config.add_cleanup(folder.cleanup)
-    os.environ |= kernel_environment(folder.name)
+    os.environ |= kernel_environment(folder.name) | dict.fromkeys(THREADS, "1")
     config.stash[FOLDER] = folder.name
 
 
@@ -32,8 +35,7 @@ def pytest_configure_node(node):
 
 def pytest_collection_modifyitems(items):
     def place(item):
-        chapter = item.path.suffix == ".ipynb"
-        stem = item.path.stem
+        stem, chapter = item.path.stem, item.path.suffix == ".ipynb"
         return FIRST.index(stem) if stem in FIRST else len(FIRST), not chapter
 
     items.sort(key=place)
@@ -41,10 +43,9 @@ def pytest_collection_modifyitems(items):
 
 def is_alone(item) -> bool:
     """Whether nothing else may run on the machine while a test or a cell does."""
-    cell = getattr(item, "cell", None)
-    if cell is None:
-        return item.get_closest_marker("alone") is not None
-    return IGNORED in cell.metadata.get("tags", [])
+    if item.path.suffix == ".ipynb":
+        return CLOCK.search(item.cell.source) is not None
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,6 +55,8 @@ def pytest_runtest_protocol(item):
     A worker holds its own lock while it tests, and those of all to be alone. Who waits
     for locks stands in the door, so that nobody else begins a test.
     """
+    # A kernel gets what stands in the environment when its first cell begins.
+    os.environ |= FIXED if item.path.suffix == ".ipynb" else dict.fromkeys(THREADS, "1")
     worker = getattr(item.config, "workerinput", None)
     with ExitStack() as held:
         if worker:

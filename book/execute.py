@@ -50,6 +50,7 @@ FIXED = {
     "OMP_NUM_THREADS": "2",
     "MKL_NUM_THREADS": "2",
     "OPENBLAS_NUM_THREADS": "2",
+    "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits leaves its core to others
 }
 # An IPython profile of our own: a warning in a cell is an error, no history is
 # kept, and nothing that readers have set up for themselves takes part. Only
