@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from experiments.pretrain import Grid, run_grid
 
 # mha_split is mha with the split of latent attention: 8 of a head's 24 features turn.
-# Between it and the two latents differ the latent, and the width of the feed-forward
-# layers that keeps the parameters equal.
+# Between it and the two latents differ the latent with its norm, the one rotary key for
+# all heads, and the width of the feed-forward layers, which keeps the parameters nearly
+# equal.
 # Prediction, before its runs: it cannot be told from mha in either loss, and both
 # latents are behind it on all text.
 KINDS = ("mha", "mha_split", "gqa", "mqa", "mla96", "mla48")
