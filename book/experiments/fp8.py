@@ -18,14 +18,16 @@ RUNS = {
     "float32": EIGHT,  # nothing is rounded
     "bf16": replace(EIGHT, dtype="bf16"),
     "fp8": replace(EIGHT, dtype="fp8"),  # V3's recipe
-    # Each of the next five differs from fp8 in one thing.
+    # Each of the next six differs from fp8 in one thing.
     "block": replace(EIGHT, dtype="fp8-block"),  # tiles of the gradient in Dgrad
     "scale": replace(EIGHT, dtype="fp8-scale"),  # one scale a tensor
     "format": replace(EIGHT, dtype="fp8-format"),  # E5M2 for gradients
     "sum13": replace(EIGHT, dtype="fp8-sum13"),  # 13 bits in the register
-    "sum4": replace(EIGHT, dtype="fp8-sum4"),  # 4 bits in the register
-    # The last two differ in one thing from a run above.
+    "sum4": replace(EIGHT, dtype="fp8-sum4"),  # 4 bits
+    "sum1": replace(EIGHT, dtype="fp8-sum1"),  # 1 bit, added after runs of sum4
+    # The last three differ in one thing from a run above.
     "promoted": replace(EIGHT, dtype="fp8-sum4-promoted"),  # from sum4
+    "promoted1": replace(EIGHT, dtype="fp8-sum1-promoted"),  # from sum1
     "tensor": replace(EIGHT, dtype="fp8-tensor"),  # from scale, and from format
 }
 

@@ -115,6 +115,8 @@ EXPECTED = {
         "sum13": EIGHT | {"dtype": "fp8-sum13"},
         "sum4": EIGHT | {"dtype": "fp8-sum4"},
         "promoted": EIGHT | {"dtype": "fp8-sum4-promoted"},
+        "sum1": EIGHT | {"dtype": "fp8-sum1"},
+        "promoted1": EIGHT | {"dtype": "fp8-sum1-promoted"},
         "tensor": EIGHT | {"dtype": "fp8-tensor"},
     },
     "rl": {
@@ -274,6 +276,8 @@ ARMS = {
     "fp8-sum13": (TILES, "E4M3", 13, None),
     "fp8-sum4": (TILES, "E4M3", 4, None),
     "fp8-sum4-promoted": (TILES, "E4M3", 4, 32),
+    "fp8-sum1": (TILES, "E4M3", 1, None),
+    "fp8-sum1-promoted": (TILES, "E4M3", 1, 32),
 }
 
 
@@ -303,7 +307,7 @@ def test_a_dtype_is_the_recipe_of_its_name(dtype, monkeypatch, tmp_path):
         *(("fp8", f"fp8-{arm}") for arm in ("block", "scale", "format", "sum13")),
         *(("fp8", "fp8-sum4"), ("fp8-sum4", "fp8-sum4-promoted")),
         *(("fp8-scale", "fp8-tensor"), ("fp8-format", "fp8-tensor")),
-        ("fp8-sum13", "fp8-sum4"),
+        *(("fp8", "fp8-sum1"), ("fp8-sum1", "fp8-sum1-promoted")),
     ],
 )
 def test_arms_that_chapter_08_compares_differ_in_one_thing(first, second):

@@ -460,4 +460,6 @@ RECIPES = {
     "fp8-sum13": replace(V3, fraction_bits=13),
     "fp8-sum4": replace(V3, fraction_bits=4),
     "fp8-sum4-promoted": replace(V3, fraction_bits=4, promote=32),
+    "fp8-sum1": replace(V3, fraction_bits=1),
+    "fp8-sum1-promoted": replace(V3, fraction_bits=1, promote=32),
 }
