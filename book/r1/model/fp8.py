@@ -210,7 +210,7 @@ def limited_matmul(
     Raises ValueError for another rounding, and for `promote` that is no multiple of
     `group`.
     Source: DeepSeek-V3, sections 3.3.2 and 3.5.2; Xie et al., 2025, whose model of the
-    Hopper instruction it equals bit by bit.
+    Hopper instruction gives the numbers that a test pins.
     """
     if promote and promote % group:
         raise ValueError(f"promote is {promote}; use a multiple of group={group}")
