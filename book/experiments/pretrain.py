@@ -63,7 +63,11 @@ class Pretraining:
     """updates"""
     lr: float = 3e-3
     """peak learning rate"""
-    dtype: Literal["float32", "bf16", "fp8", "fp8-block", "fp8-tensor"] = "float32"
+    dtype: Literal[
+        *("float32", "bf16", "fp8", "fp8-block", "fp8-scale", "fp8-format"),
+        *("fp8-tensor", "fp8-sum13", "fp8-sum4", "fp8-sum4-promoted"),
+        *("fp8-sum1", "fp8-sum1-promoted"),
+    ] = "float32"
     """of the operands of linear layers; those of 8 and 16 bits are simulated"""
     bias_speed: float = 0.0
     """gamma of the routing biases"""

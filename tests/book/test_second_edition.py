@@ -16,6 +16,7 @@ SECOND = [
     "05_latent_attention",
     "06_multi_token_prediction",
     "07_model",
+    "08_eight_bits",
     "09_pipelines",
 ]
 each = pytest.mark.parametrize("name", SECOND)

@@ -15,6 +15,7 @@ from scripted import SMALL, new_model
 from experiments import base, distill, fp8, latent, moe, pretrain, rl, small_world
 from experiments.pretrain import Grid, Options, Pretraining, read_config
 from experiments.runner import Job
+from r1.model.fp8 import E4M3, RECIPES
 from r1.text import corpus
 from r1.text.problems import count_mistakes, document
 from r1.train.checkpoint import save_checkpoint
@@ -57,8 +58,8 @@ CACHES = KINDS | {"steps": 2000, "seeds": FIVE}
 PARTS = PLAIN | {"steps": 2000, "log_every": 10}
 TINY = PARTS | {"config": "tiny", "bias_speed": 0.001}
 STEADY = {"lr": 0.001}
-EIGHT = PLAIN | {"config": "data/base/moe.json", "steps": 600, "rows": 8}
-EIGHT |= {"log_every": 5, "bias_speed": 0.001, "problems": 0}
+EIGHT = PLAIN | {"config": "data/base/moe.json", "steps": 400, "rows": 8}
+EIGHT |= {"log_every": 5, "bias_speed": 0.001, "problems": 0, "seeds": FIVE}
 READS_ON = PLAIN | {"base": "base/base_seed1", "log_every": 10, "bias_speed": 0.001}
 STUDENTS = PLAIN | {"rows": 16, "log_every": 50, "seeds": ONCE}
 
@@ -109,6 +110,13 @@ EXPECTED = {
         "bf16": EIGHT | {"dtype": "bf16"},
         "fp8": EIGHT | {"dtype": "fp8"},
         "block": EIGHT | {"dtype": "fp8-block"},
+        "scale": EIGHT | {"dtype": "fp8-scale"},
+        "format": EIGHT | {"dtype": "fp8-format"},
+        "sum13": EIGHT | {"dtype": "fp8-sum13"},
+        "sum4": EIGHT | {"dtype": "fp8-sum4"},
+        "promoted": EIGHT | {"dtype": "fp8-sum4-promoted"},
+        "sum1": EIGHT | {"dtype": "fp8-sum1"},
+        "promoted1": EIGHT | {"dtype": "fp8-sum1-promoted"},
         "tensor": EIGHT | {"dtype": "fp8-tensor"},
     },
     "rl": {
@@ -255,7 +263,29 @@ def test_the_text_of_kinds_has_all_six():
     assert len(corpus.KINDS) == 6
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp8", "fp8-block", "fp8-tensor"])
+TILES = ((1, 128), (128, 128), (1, 128), (128, 1))
+BLOCK = (*TILES[:2], (128, 128), TILES[3])
+# Tiles, format of gradients, bits of the register, terms until a promotion.
+ARMS = {
+    "bf16": (TILES, None, None, None),
+    "fp8": (TILES, "E4M3", None, None),
+    "fp8-block": (BLOCK, "E4M3", None, None),
+    "fp8-scale": ((None,) * 4, "E4M3", None, None),
+    "fp8-format": (TILES, "E5M2", None, None),
+    "fp8-tensor": ((None,) * 4, "E5M2", None, None),
+    "fp8-sum13": (TILES, "E4M3", 13, None),
+    "fp8-sum4": (TILES, "E4M3", 4, None),
+    "fp8-sum4-promoted": (TILES, "E4M3", 4, 32),
+    "fp8-sum1": (TILES, "E4M3", 1, None),
+    "fp8-sum1-promoted": (TILES, "E4M3", 1, 32),
+}
+
+
+def test_the_list_of_recipes_is_whole():
+    assert set(ARMS) == set(RECIPES)
+
+
+@pytest.mark.parametrize("dtype", ARMS)
 def test_a_dtype_is_the_recipe_of_its_name(dtype, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(pretrain, "lower_precision", lambda m, r: seen.append(r))
@@ -263,18 +293,26 @@ def test_a_dtype_is_the_recipe_of_its_name(dtype, monkeypatch, tmp_path):
     monkeypatch.setattr(pretrain, "new_model", lambda o: new_model())
     o = Options(out=tmp_path / "run", dtype=dtype, steps=1, rows=1, save_every=0)
     pretrain.run(o, "by hand")
-    (recipe,) = seen
-    four = (recipe.activation, recipe.weight, recipe.gradient, recipe.tokens)
-    tiles = ((1, 128), (128, 128), (1, 128), (128, 1))
-    if dtype == "bf16":
-        assert (recipe.fmt, recipe.gradient_fmt, recipe.stored_fmt) == (None,) * 3
-    elif dtype == "fp8":
-        assert four == tiles
-    elif dtype == "fp8-block":
-        assert four == (*tiles[:2], (128, 128), tiles[3])
-    else:
-        assert four == (None,) * 4
-        assert recipe.gradient_fmt != recipe.fmt
+    (r,) = seen
+    tiles = (r.activation, r.weight, r.gradient, r.tokens)
+    name = r.gradient_fmt and r.gradient_fmt.name
+    assert (tiles, name, r.fraction_bits, r.promote) == ARMS[dtype]
+    assert (r.fmt, r.stored_fmt) == ((None,) * 2 if dtype == "bf16" else (E4M3,) * 2)
+    assert (r.round_input_scales, r.round_gradient_scales) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        *(("fp8", f"fp8-{arm}") for arm in ("block", "scale", "format", "sum13")),
+        *(("fp8", "fp8-sum4"), ("fp8-sum4", "fp8-sum4-promoted")),
+        *(("fp8-scale", "fp8-tensor"), ("fp8-format", "fp8-tensor")),
+        *(("fp8", "fp8-sum1"), ("fp8-sum1", "fp8-sum1-promoted")),
+    ],
+)
+def test_arms_that_chapter_08_compares_differ_in_one_thing(first, second):
+    pairs = zip(ARMS[first], ARMS[second], strict=True)
+    assert sum(a != b for a, b in pairs) == 1
 
 
 # skipping, resuming

@@ -82,6 +82,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "linear",
             "lower_precision",
             "quantize",
+            "register_matmul",
             "round_operand",
             "round_to",
         ],

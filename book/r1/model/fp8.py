@@ -210,7 +210,7 @@ def limited_matmul(
     Raises ValueError for another rounding, and for `promote` that is no multiple of
     `group`.
     Source: DeepSeek-V3, sections 3.3.2 and 3.5.2; Xie et al., 2025, whose model of the
-    Hopper instruction it equals bit by bit.
+    Hopper instruction gives the numbers that a test pins.
     """
     if promote and promote % group:
         raise ValueError(f"promote is {promote}; use a multiple of group={group}")
@@ -254,6 +254,44 @@ def limited_matmul(
     return total + register.float()
 
 
+def register_matmul(
+    a: Float[Tensor, "rows inner"],
+    b: Float[Tensor, "inner columns"],
+    fraction_bits: int,
+    promote: int | None = None,
+    group: int = 16,
+) -> Float[Tensor, "rows columns"]:
+    r"""A product of matrices whose register keeps few bits; cheap enough to train with.
+
+    The terms of a group are added as float32 adds them and added to the register, of
+    which `fraction_bits` behind the leading one are kept and the rest cut off. After
+    every `promote` terms the register is added to a sum in float32 and starts at zero
+    again; None: only at the end. `limited_matmul` also cuts each term, and needs a
+    number in memory for each term.
+
+    Raises ValueError for `promote` that is no multiple of `group`, and for bits that a
+    float32 does not have.
+    """
+    if promote and promote % group:
+        raise ValueError(f"promote is {promote}; use a multiple of group={group}")
+    if not 0 <= fraction_bits <= 23:
+        raise ValueError(f"fraction_bits is {fraction_bits}; a float32 has 0 to 23")
+    missing = -a.shape[1] % group
+    a, b = F.pad(a, (0, missing)), F.pad(b, (0, 0, 0, missing))
+    left = a.unflatten(1, (-1, group)).transpose(0, 1)
+    parts = torch.bmm(left, b.unflatten(0, (-1, group)))  # a sum for each group
+    kept = -1 << (23 - fraction_bits)  # a mask: sign, exponent, first mantissa bits
+    total = a.new_zeros(len(a), b.shape[1])
+    register = total.clone()
+    for done, part in enumerate(parts, 1):
+        register += part
+        register.view(torch.int32).bitwise_and_(kept)
+        if promote and done * group % promote == 0:
+            total += register
+            register.zero_()
+    return total + register
+
+
 def _power(exponent: Tensor) -> Tensor:
     """Two to whole numbers, exactly: the number is written into the exponent field."""
     # float64 has the bias 1023 and 52 mantissa bits.
@@ -267,8 +305,9 @@ class Recipe:
     `fmt` is for inputs and weights, `gradient_fmt` for gradients, None stands for BF16.
     `activation`, `weight` and `gradient` are tiles of the forward product and of the
     data gradient, `tokens` those of both operands of the weight gradient. `stored_fmt`
-    is what an input is kept in until then. The last two say whose scales are powers of
-    two.
+    is what an input is kept in until then. Two say whose scales are powers of two. With
+    `fraction_bits` sums are those of `register_matmul`, promoted as `promote` says;
+    None: of float32.
 
     Source: DeepSeek-V3, section 3.3.
     """
@@ -282,6 +321,14 @@ class Recipe:
     tokens: Tile = (128, 1)
     round_input_scales: bool = False
     round_gradient_scales: bool = False
+    fraction_bits: int | None = None
+    promote: int | None = None
+
+    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
+        """The product of two operands that are rounded already."""
+        if self.fraction_bits is None:
+            return a @ b
+        return register_matmul(a, b, self.fraction_bits, self.promote)
 
 
 def round_operand(
@@ -312,7 +359,7 @@ class _Products(torch.autograd.Function):
             )
         ctx.save_for_backward(stored, weight)
         ctx.recipe = recipe
-        return (operand @ weight.T).bfloat16().float()
+        return recipe.multiply(operand, weight.T).bfloat16().float()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -320,14 +367,14 @@ class _Products(torch.autograd.Function):
         rounded = recipe.round_gradient_scales
         # The sum of this product runs over outputs, so scales belong to parts of a row.
         operand = round_operand(grad, recipe.gradient, recipe.gradient_fmt, rounded)
-        to_input = (operand @ weight).bfloat16().float()
+        to_input = recipe.multiply(operand, weight).bfloat16().float()
         # The sum of this product runs over tokens. Scales must be constant along the
         # summed axis of a tile, so the tiles are turned from 1 x 128 to 128 x 1.
         left = round_operand(grad, recipe.tokens, recipe.gradient_fmt, rounded)
         right = round_operand(
             stored, recipe.tokens, recipe.fmt, recipe.round_input_scales
         )
-        return to_input, left.T @ right, None
+        return to_input, recipe.multiply(left.T, right), None
 
 
 def linear(
@@ -340,7 +387,7 @@ def linear(
     $Y = \hat X \hat W^\top$, $\partial X = \hat G \hat W$ and
     $\partial W = \hat G^\top \hat X$, where hats are `recipe`'s roundings and the last
     product has its own: along tokens, and of the input as it was stored. Sums are
-    float32, the first two results BF16, the gradient of the weight float32.
+    `recipe`'s, the first two results BF16, the gradient of the weight float32.
 
     Source: DeepSeek-V3, section 3.3.1 and figure 6.
     """
@@ -402,11 +449,17 @@ def lower_precision(model: nn.Module, recipe: Recipe) -> None:
 
 
 V3 = Recipe()
+ONE_SCALE = Recipe(activation=None, weight=None, gradient=None, tokens=None)
 RECIPES = {
     "bf16": Recipe(fmt=None, gradient_fmt=None, stored_fmt=None),
     "fp8": V3,
     "fp8-block": replace(V3, gradient=(128, 128)),
-    "fp8-tensor": Recipe(
-        gradient_fmt=E5M2, activation=None, weight=None, gradient=None, tokens=None
-    ),
+    "fp8-scale": ONE_SCALE,
+    "fp8-format": replace(V3, gradient_fmt=E5M2),
+    "fp8-tensor": replace(ONE_SCALE, gradient_fmt=E5M2),
+    "fp8-sum13": replace(V3, fraction_bits=13),
+    "fp8-sum4": replace(V3, fraction_bits=4),
+    "fp8-sum4-promoted": replace(V3, fraction_bits=4, promote=32),
+    "fp8-sum1": replace(V3, fraction_bits=1),
+    "fp8-sum1-promoted": replace(V3, fraction_bits=1, promote=32),
 }
