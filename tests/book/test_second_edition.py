@@ -18,6 +18,7 @@ SECOND = [
     "07_model",
     "08_eight_bits",
     "09_pipelines",
+    "10_bill",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
