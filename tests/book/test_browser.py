@@ -1,6 +1,5 @@
 """Every page in a real browser: light, dark and on a phone."""
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -344,10 +343,10 @@ SLOWEST = """() => {
   return slowest;
 }"""
 WATCH = """() => {
-  window.longest = 0;
-  new PerformanceObserver(list => {
-    for (const { processingStart, processingEnd } of list.getEntries())
-      window.longest = Math.max(window.longest, processingEnd - processingStart);
+  window.handled = [];
+  new PerformanceObserver((list) => {
+    for (const { name, processingStart, processingEnd } of list.getEntries())
+      window.handled.push([name, processingEnd - processingStart]);
   }).observe({ type: "event", durationThreshold: 16 });
 }"""
 
@@ -363,12 +362,13 @@ def test_the_bill_answers_every_event_within_50_milliseconds(browser, address):
         grip.scroll_into_view_if_needed()
         box = grip.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.evaluate("window.longest = 0")
+        page.evaluate("window.handled = []")
         page.mouse.down()
         page.mouse.move(box["x"] - 100, box["y"], steps=20)
         page.mouse.up()
         page.wait_for_timeout(100)
-        longest.append(page.evaluate("window.longest"))
+        handled = page.evaluate("window.handled")
+        longest.append(max([time for _, time in handled], default=0))
     assert min(longest) < 50
     page.close()
 
@@ -522,24 +522,15 @@ def test_a_click_on_a_pass_follows_its_micro_batch(browser, address):
     page.close()
 
 
-WATCH = """() => {
-  window.handled = [];
-  new PerformanceObserver((list) => {
-    for (const { name, processingStart, processingEnd } of list.getEntries())
-      window.handled.push([name, processingEnd - processingStart]);
-  }).observe({ type: "event", durationThreshold: 16 });
-}"""
 FRAME = "() => new Promise(requestAnimationFrame)"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("device", ["light", "phone"])
 def test_no_event_of_the_schedule_figure_takes_50_milliseconds(
     device, browser, address
 ):
-    """At the largest sizes: the time of the page's thread, and of the clock.
-
-    On a machine with more to do than it has cores, the clock measures the others.
-    """
+    """At the largest sizes: the time of the page's thread, and of the clock."""
     context = browser.new_context(**MODES[device])
     page = open_schedules(context, address, {"devices": 16, "rounds": 4})
     chrome = context.new_cdp_session(page)
@@ -579,7 +570,6 @@ def test_no_event_of_the_schedule_figure_takes_50_milliseconds(
     playing = work(lambda: page.keyboard.press("Enter") or page.wait_for_timeout(500))
     times["a frame of playing"] = playing / frames.evaluate("(f) => f.count")
     assert max(times.values()) < 50, times
-    if os.getloadavg()[0] < os.cpu_count():
-        handled = page.evaluate("window.handled")
-        assert max([time for _, time in handled], default=0) < 50, handled
+    handled = page.evaluate("window.handled")
+    assert max([time for _, time in handled], default=0) < 50, handled
     context.close()

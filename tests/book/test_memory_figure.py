@@ -137,6 +137,7 @@ def test_it_is_accessible_and_fits_a_phone(theme, mode, browser):
     context.close()
 
 
+@pytest.mark.alone
 def test_an_event_takes_less_than_50_milliseconds(page):
     move(page, REAL)
     times = page.evaluate(
