@@ -150,7 +150,7 @@ def _both_ways(depth: int, place: int, micros: int) -> Iterator[str]:
     yield from ["I1", "W", "F1"] * inner
     # 4: the steady state. A forward pass of one way overlaps a backward pass of the
     # other. The device at the tip runs its first two passes one after the other, as
-    # DeepSeek's code does: the result of F0 leaves earlier.
+    # DeepSeek's code does. Here the result of F0 then leaves at once; there after B1.
     pairs = ["F0 B1", "F1 B0"] * (micros - 2 * depth + place + 1)
     yield from pairs if inner else ["F0", "B1", *pairs[1:]]
     # 5: way 0 has no forward passes left, way 1 still has.
