@@ -9,9 +9,10 @@ FIVE = (0, 1, 2, 3, 4)
 # The first recipe: in it two bases of three, and more of the parts, do not compute.
 FIRST = Grid(config="tiny", log_every=10)
 # The second: a third of the rate, and two thirds of the steps of the first base.
-# Why: the runs mtp1 and base differ only in how long the rate stays high, and of each
-# seed the one whose rate fell earlier computed earlier. A pilot of seed 2, the worst,
-# with a rate of 1e-3 and 1.5e-3 had a loss of 0.83 at step 1,000, where base has 0.97.
+# Why: the runs mtp1 and base differ in how long the rate stays high (and in when lambda
+# falls), and of each seed the one whose rate fell earlier computed earlier. A pilot of
+# seed 2, the worst, with a rate of 1e-3 and 1.5e-3 had a loss of 0.83 at step 1,000,
+# where base has 0.97.
 # Predictions, before its runs: steady computes in each of five seeds (thoughts of five
 # terms right in more than 0.9); and the loss of the main model with a lambda of 0.1
 # cannot be told from that with 0.3.

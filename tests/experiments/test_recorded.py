@@ -5,7 +5,6 @@ import math
 from itertools import islice
 
 import pytest
-import torch
 
 from experiments import (
     after,
@@ -156,14 +155,9 @@ CASES = [
 )
 def test_a_run_begins_as_it_is_recorded(experiment, name, kind, make, tmp_path):
     """Not to the last digit: processors round in ways of their own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     seeds = GRIDS[experiment][name].seeds if name != "dev1" else (0,)
     job = Job(experiment, name, seeds[0], tmp_path)
-    try:
-        row = make(job)
-    finally:
-        torch.set_num_threads(threads)
+    row = make(job)
     log = read_run(f"{experiment}/{kind}", job.stem)
     for column in set(log) & set(row) - {"seconds"}:
         ours, theirs = float(row[column]), log[column][0]
