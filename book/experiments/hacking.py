@@ -1,15 +1,29 @@
-"""Chapter 12: rewards that pay for the wrong thing, and their repairs."""
+"""Chapter 12: rewards that pay for the wrong thing, and their repairs.
+
+Trained as chapter 13 trains: its rate, its temperature, 100 steps, and each of five
+seeds begins with a base model of its own. An earlier series (rate 6e-4, temperature
+1.2, 64 answers a step, 30 steps, one base) broke thoughts even with repaired rewards.
+
+Predictions, before the runs, for answers to problems of five terms. tags: nearly all
+answers think, because a thought has four tags and a bare answer two; no answer has a
+fifth tag at this rate; thoughts stay right, so accuracy rises: here the careless
+reward does no harm within 100 steps. tags_repaired: thinks and is right in nine of
+ten, and cannot be told from tags in either. length: the answers become longer than a
+worked solution, up to the limit of 48 tokens, and accuracy falls below that of the
+base. length_repaired: thinks in nearly all answers; accuracy of thoughts is kept.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.runner import Job, Row, run_grid
-from r1.rl.grpo_loop import Environment, Settings, Updates, grpo, new_policy
+from experiments.runner import TESTED, Job, Row, run_grid
+from r1.model.transformer import Model
+from r1.rl.grpo_loop import Environment, Settings, grpo, new_policy
 from r1.rl.rewards import Reward, accuracy_reward, format_reward
-from r1.rl.rollout import Sampling
 from r1.text.problems import Problem
 from r1.text.tokenizer import TAGS, encode
 from r1.train.checkpoint import load_checkpoint
+from r1.train.evaluation import evaluate
 
 
 def tag_count_reward(problem: Problem, text: str) -> float:
@@ -34,17 +48,13 @@ def repaired_length_reward(problem: Problem, text: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Paid:
-    """What is paid for; a high rate and a high temperature let it be found soon."""
+    """What is paid for; {seed} in the name of the base is that of the run."""
 
     reward: Reward
-    base: str = "base/base_seed1"
-    settings: Settings = Settings(
-        prompts=8,
-        sampling=Sampling(group=8, max_new_tokens=40, temperature=1.2),
-        updates=Updates(lr=6e-4),
-    )
-    steps: int = 30
-    seeds: tuple[int | None, ...] = (0, 1, 2)
+    base: str = "base/steady_seed{seed}"
+    settings: Settings = Settings()
+    steps: int = 100
+    seeds: tuple[int | None, ...] = (0, 1, 2, 3, 4)
 
 
 RUNS = {
@@ -55,24 +65,26 @@ RUNS = {
 }
 
 
-def loop(job: Job) -> Iterator[Row]:
-    """The steps of a run."""
+def loop(job: Job) -> tuple[Model, Iterator[Row]]:
+    """The policy of a run, and its steps, which train it."""
     row = RUNS[job.name]
-    base = new_policy(load_checkpoint(job.weights(row.base))[0])
-    environment = Environment(reward=row.reward)
-    return grpo(new_policy(base), base, row.steps, row.settings, environment, job.seed)
+    base = new_policy(load_checkpoint(job.weights(row.base.format(seed=job.seed)))[0])
+    policy, environment = new_policy(base), Environment(reward=row.reward)
+    what = (row.steps, row.settings, environment, job.seed)
+    return policy, grpo(policy, base, *what)
 
 
 def make(job: Job) -> Row:
-    """Make one run, and write its log when it has ended."""
-    rows = list(loop(job))
-    job.write(rows)
+    """Make one run; its log and its tests are written when it has ended."""
+    policy, steps = loop(job)
+    job.write(rows := list(steps))
+    job.write([{"terms": n, **evaluate(policy, n)} for n in TESTED], "terms")
     return rows[-1]
 
 
 def done(job: Job) -> bool:
-    """Whether a run is finished."""
-    return job.path().exists()
+    """Whether a run is finished: the file that it writes last is there."""
+    return job.path("terms").exists()
 
 
 def main(words: Sequence[str] | None = None) -> None:

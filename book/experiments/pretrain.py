@@ -41,6 +41,7 @@ TEXTS = {
     "few": partial(document, think_share=0.03),
     "wrong": partial(document, mistakes=0.4),
     "repaired": partial(document, mistakes=0.3, repaired=0.25),
+    "slips": partial(document, think_share=1.0, terms=(3, 8), mistakes=0.75, slip=1),
     "kinds": corpus.document,
 }
 # What a checkpoint says of the run that made it; a resumed run must agree.
@@ -55,7 +56,7 @@ class Pretraining:
     """dense, tiny, or a file"""
     base: str | None = None
     """weights to begin with"""
-    text: Literal["sums", "few", "wrong", "repaired", "kinds"] = "sums"
+    text: Literal["sums", "few", "wrong", "repaired", "slips", "kinds"] = "sums"
     """what is read"""
     rows: int = 32
     """of 128 tokens in a batch"""
@@ -87,7 +88,8 @@ class Pretraining:
 class Grid(Pretraining):
     """A row of a grid: settings, and the seeds that are recorded.
 
-    `only_seed` is the seed of a run that is made once: its seeds are (None,).
+    `only_seed` is the seed of a run that is made once: its seeds are (None,). {seed} in
+    the name of a base is that of the run.
     """
 
     seeds: tuple[int | None, ...] = (0, 1, 2)
@@ -273,9 +275,9 @@ def options_of(row: Grid, job: Job, save_every: int = 500) -> Options:
     """The options of one run of a grid; it goes on where it was cut off."""
     names = [field.name for field in fields(Pretraining)]
     settings = {name: getattr(row, name) for name in names}
-    if row.base:
-        settings["base"] = str(job.weights(row.base))
     seed = row.only_seed if job.seed is None else job.seed
+    if row.base:
+        settings["base"] = str(job.weights(row.base.format(seed=seed)))
     out = job.path(ending=".safetensors")
     return Options(
         **settings, out=out, seed=seed, save_every=save_every, resume=out.exists()

@@ -269,16 +269,22 @@ def refill(
 
 
 def describe(rollout: Rollout, rewards: Tensor, group: int) -> dict[str, float]:
-    """What the answers of a step are like, as shares and means."""
+    """What the answers of a step are like, as shares and means.
+
+    accuracy_thinking and accuracy_bare are those of the answers with and without a
+    thought, nan where there is none.
+    """
     pairs = zip(rollout.problems, rollout.texts, strict=True)
-    correct = [accuracy_reward(problem, text) for problem, text in pairs]
-    thinking = [text.startswith("<think>") for text in rollout.texts]
+    correct = torch.tensor([accuracy_reward(problem, text) for problem, text in pairs])
+    thinking = torch.tensor([text.startswith("<think>") for text in rollout.texts])
     groups = rewards.view(-1, group)
     silent = (groups == groups[:, :1]).all(1)
     return {
         "reward": rewards.mean().item(),
-        "accuracy": sum(correct) / len(correct),
-        "thinking": sum(thinking) / len(thinking),
+        "accuracy": correct.mean().item(),
+        "thinking": thinking.double().mean().item(),
+        "accuracy_thinking": correct[thinking].mean().item(),
+        "accuracy_bare": correct[~thinking].mean().item(),
         "length": rollout.mask.sum(1).double().mean().item(),
         "no_signal": silent.double().mean().item(),
     }

@@ -35,7 +35,8 @@ class PPOSettings:
     """How PPO trains: the critic in the place of the group.
 
     `lam` is lambda of generalized advantage estimation, `critic_lr` the learning rate
-    of the critic; `clip`, `how` and `constant` are those of GRPOLoss.
+    of the critic; `clip`, `how` and `constant` are those of GRPOLoss. In the first
+    `critic_first` steps the critic learns and the policy does not.
     """
 
     prompts: int = 32
@@ -46,6 +47,7 @@ class PPOSettings:
     constant: float | None = None
     lam: float = 1.0
     critic_lr: float = 3e-4
+    critic_first: int = 0
 
 
 def new_critic(base: Model) -> Model:
@@ -171,7 +173,10 @@ def ppo(
             objective = clipped_surrogate(rho, advantages[rows], settings.clip)
             surrogate = aggregate(objective, part.mask, settings.how, settings.constant)
             losses.append(-surrogate)
-            norms.append(apply_gradient(model, optimizers[0], losses[-1], f"{step=}"))
+            if step >= settings.critic_first:
+                norms.append(
+                    apply_gradient(model, optimizers[0], losses[-1], f"{step=}")
+                )
             predicted = (
                 values[rows] if settings.updates.one else values_of(critic, part)
             )
@@ -179,4 +184,4 @@ def ppo(
             value_loss = aggregate(squared_error, part.mask, "token")
             apply_gradient(critic, optimizers[1], value_loss, f"{step=}, critic")
         loss = sum(x.item() for x in losses) / len(losses)
-        yield {**metrics, "loss": loss, "grad_norm": max(norms)}
+        yield {**metrics, "loss": loss, "grad_norm": max(norms, default=0.0)}

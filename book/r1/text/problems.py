@@ -113,19 +113,24 @@ def worked_solution(problem: Problem, script: str = "digits", rng=None) -> str:
 
 
 def careless_solution(
-    problem: Problem, rng: random.Random, mistakes: float, repaired: float = 0.0
+    problem: Problem,
+    rng: random.Random,
+    mistakes: float,
+    repaired: float = 0.0,
+    slip: int = 0,
 ) -> tuple[str, str]:
     """Work a problem out with a share of wrong results; returns it and its last digit.
 
     A wrong result is carried on, but for the share `repaired` of them: there the same
-    step is written once more with the right one: 7*3=4;7*3=1;1+5=6.
+    step is written once more with the right one: 7*3=4;7*3=1;1+5=6. It is any of the
+    nine wrong digits, or with a `slip` always the right one plus the slip, modulo 10.
     """
     result, steps = problem.terms[0], []
     for sign, term in zip(problem.operations, problem.terms[1:], strict=True):
         left, result = result, OPERATIONS[sign](result, term)
         if rng.random() < mistakes:
             # Adding 1 to 9 modulo 10 gives one of the nine wrong digits.
-            wrong = (result + rng.randint(1, 9)) % 10
+            wrong = (result + (slip or rng.randint(1, 9))) % 10
             steps.append(f"{left}{sign}{term}={wrong}")
             # Without a repair the next step starts from the wrong result, as it would
             # for somebody who has not noticed.
@@ -166,19 +171,20 @@ def document(
     terms: tuple[int, int] = (3, 5),
     mistakes: float = 0.0,
     repaired: float = 0.0,
+    slip: int = 0,
 ) -> str:
     """One document of the pretraining text: a problem and how somebody answers it.
 
     A share of the answers is worked out between <think> and </think>, in digits,
     letters or a mixture by `script_shares`; the others are the bare answer. With
-    `mistakes`, that share of the steps is wrong (see careless_solution), and thoughts
-    are in digits.
+    `mistakes`, that share of the steps is wrong (see careless_solution, also for
+    `repaired` and `slip`), and thoughts are in digits.
     """
     problem, thought = random_problem(rng, terms), ""
     answer = problem.answer
     if rng.random() < think_share:
         if mistakes:
-            solution, answer = careless_solution(problem, rng, mistakes, repaired)
+            solution, answer = careless_solution(problem, rng, mistakes, repaired, slip)
         else:
             script = rng.choices(("digits", "letters", "mixed"), script_shares)[0]
             solution = worked_solution(problem, script, rng)
