@@ -18,8 +18,8 @@ solution:
 3. long (rewards for eight terms alone, as many steps): the reward comes by luck only,
    about one answer of ten; the chance at eight terms stays below that of 256 answers
    of the base: it learns nothing that can be seen.
-4. curriculum (three terms, then four, up to eight): as short at four terms, and at eight
-   terms not worse than short.
+4. curriculum (three terms, then four, up to eight): at eight terms not worse than
+   short.
 """
 
 import random
