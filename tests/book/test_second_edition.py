@@ -19,6 +19,7 @@ SECOND = [
     "08_eight_bits",
     "09_pipelines",
     "10_bill",
+    "12_rules_as_rewards",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
