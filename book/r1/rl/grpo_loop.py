@@ -8,18 +8,21 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from r1.model.cache import KVCache
 from r1.model.transformer import Model
 from r1.rl.losses import GRPOLoss, Loss, kl
 from r1.rl.rewards import Reward, accuracy_reward, group_advantages, rule_reward, score
 from r1.rl.rollout import Rollout, Sampling, join, roll_out
 from r1.text.problems import Problem, random_problem
+from r1.text.tokenizer import PAD_ID
 from r1.train.likelihood import aggregate, token_logprobs
 from r1.train.optimizer import apply_gradient, rl_optimizer
 
@@ -194,15 +197,71 @@ def parts(
 def logprobs(
     model: Model, rollout: Rollout, temperature: float = 1.0
 ) -> Float[Tensor, "batch seq"]:
-    """Log-probability of every token of the answers, as it was drawn."""
+    """Log-probability of every token of the answers, as it was drawn; 0 elsewhere."""
 
-    def compute(part: Rollout) -> Tensor:
+    def say(logits: Tensor, tokens: Tensor) -> Tensor:
         # Tokens were drawn from softmax(z / temperature): the policy gradient needs the
         # probabilities of that distribution.
-        logits = answer_logits(model, part) / temperature
-        return token_logprobs(logits, part.tokens[:, 1:])
+        return token_logprobs(logits / temperature, tokens)
 
-    return by_length(rollout, compute)
+    return of_answers(model, rollout, say)
+
+
+def of_answers(
+    model: Model,
+    rollout: Rollout,
+    say: Callable[[Tensor, Tensor], Tensor],
+    together: int = TOGETHER,
+) -> Float[Tensor, "batch seq"]:
+    """What `say` makes of the logits of each token of the answers; 0 elsewhere.
+
+    `say` is given logits, "answers length vocab", and the tokens that they are about.
+    A prompt is read once for all its answers, as in sampling, and the gradients of all
+    of them reach it; nothing is computed for most of the padding.
+    """
+    prompts = read_prompts(model, rollout)
+    left = prompts.tokens.shape[1]
+
+    def compute(part: Rollout) -> Tensor:
+        values = say(continue_prompts(model, prompts, part), part.tokens[:, left:])
+        return F.pad(values, (left - 1, 0))
+
+    return by_length(rollout, compute, together)
+
+
+class Prompts(NamedTuple):
+    """Different prompts that a model has read, and what it says after each."""
+
+    tokens: Int[Tensor, "prompts left"]
+    pads: Int[Tensor, " prompts"] | None
+    logits: Float[Tensor, "prompts 1 vocab"]
+    caches: list[KVCache]
+
+
+def read_prompts(model: Model, rollout: Rollout) -> Prompts:
+    """Read every prompt of a rollout once, with room for its longest answer."""
+    # argmax of the mask is its first True: the last token of the prompts.
+    left = int(rollout.mask[0].int().argmax()) + 1
+    tokens, pads = rollout.tokens[:, :left].unique(dim=0), None
+    if rollout.pads is not None:
+        pads = (tokens == PAD_ID).sum(1)
+    caches = model.new_caches(rollout.tokens.shape[1])
+    return Prompts(tokens, pads, model(tokens, caches, pads)[:, -1:], caches)
+
+
+def continue_prompts(
+    model: Model, prompts: Prompts, rollout: Rollout
+) -> Float[Tensor, "batch length vocab"]:
+    """What the model says of each token of the answers to prompts that it has read."""
+    left = prompts.tokens.shape[1]
+    same = (rollout.tokens[:, None, :left] == prompts.tokens).all(-1)
+    rows = same.int().argmax(1)  # which of the prompts each answer belongs to
+    first, answers = prompts.logits[rows], rollout.tokens[:, left:-1]
+    if not answers.shape[1]:  # what comes after the prompt is all there is to say
+        return first
+    # A copy for each answer: autograd adds up the gradients of all copies.
+    caches = [cache[rows] for cache in prompts.caches]
+    return torch.cat([first, model(answers, caches, rollout.pads)], dim=1)
 
 
 def answer_logits(model: Model, rollout: Rollout) -> Float[Tensor, "batch seq vocab"]:
@@ -289,12 +348,16 @@ def watch(
     model: Model, reference: Model, rollout: Rollout, temperature: float = 1.0
 ) -> dict[str, float]:
     """How undecided the policy is, and how far from its reference: means a token."""
-    logits = answer_logits(model, rollout) / temperature
-    logp = token_logprobs(logits, rollout.tokens[:, 1:])
-    divergence = kl(logp, logprobs(reference, rollout, temperature))
+
+    def undecided(logits: Tensor, tokens: Tensor) -> Tensor:
+        return entropy(logits / temperature)
+
+    logp, logp_ref = (logprobs(m, rollout, temperature) for m in (model, reference))
     return {
-        "entropy": aggregate(entropy(logits), rollout.mask, "token").item(),
-        "kl": aggregate(divergence, rollout.mask, "token").item(),
+        "entropy": aggregate(
+            of_answers(model, rollout, undecided), rollout.mask, "token"
+        ).item(),
+        "kl": aggregate(kl(logp, logp_ref), rollout.mask, "token").item(),
     }
 
 
