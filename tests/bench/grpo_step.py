@@ -33,13 +33,12 @@ from transformers.utils import logging
 from r1.model import sampling
 from r1.model.formats import rename_weights
 from r1.model.hugging_face import to_transformers
-from r1.rl.grpo_loop import Settings, answer_logits, grpo, new_policy, problems_of
+from r1.rl.grpo_loop import Settings, grpo, logprobs, new_policy, problems_of
 from r1.rl.losses import grpo_loss
 from r1.rl.rewards import rule_reward
 from r1.rl.rollout import Rollout
 from r1.text.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
 from r1.train.checkpoint import load_checkpoint
-from r1.train.likelihood import token_logprobs
 from r1.train.records import write_log
 
 INSTALL = "python -m pip install trl==1.16.0 accelerate==1.15.0 datasets==5.2.0"
@@ -115,7 +114,7 @@ def check_gradient(policy, theirs, batch):
     mask = torch.cat([torch.zeros_like(asked), answered], 1)[:, 1:].bool()
     pads = (asked == 0).sum(1)
     answers = Rollout([], [], tokens, pads if pads.any() else None, mask)
-    logp = token_logprobs(answer_logits(policy, answers), tokens[:, 1:])
+    logp = logprobs(policy, answers)
     grpo_loss(logp, logp, batch["advantages"], mask).loss.backward()
     torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
     found = rename_weights({k: p.grad for k, p in theirs.named_parameters()})

@@ -22,14 +22,13 @@ from r1.rl.losses import GRPOLoss, Loss, kl
 from r1.rl.rewards import Reward, accuracy_reward, group_advantages, rule_reward, score
 from r1.rl.rollout import Rollout, Sampling, join, roll_out
 from r1.text.problems import Problem, random_problem
-from r1.text.tokenizer import PAD_ID
 from r1.train.likelihood import aggregate, token_logprobs
 from r1.train.optimizer import apply_gradient, rl_optimizer
 
 Ask = Callable[[int, int, int], list[Problem]]  # seed, step, how many
 Keep = Callable[[Float[Tensor, "prompts group"]], Bool[Tensor, " prompts"]]
 ROUNDS = 8  # of asking, at most, for groups that are kept
-TOGETHER = 128  # answers of similar length that are computed at once
+TOGETHER = 512  # answers of similar length that are computed at once, at most
 
 
 def problems_of(
@@ -212,10 +211,11 @@ def of_answers(
     rollout: Rollout,
     say: Callable[[Tensor, Tensor], Tensor],
     together: int = TOGETHER,
-) -> Float[Tensor, "batch seq"]:
+) -> Float[Tensor, "batch seq *values"]:
     """What `say` makes of the logits of each token of the answers; 0 elsewhere.
 
-    `say` is given logits, "answers length vocab", and the tokens that they are about.
+    `say` is given logits, "answers length vocab", and the tokens that they are about;
+    it returns one number for each token, or several.
     A prompt is read once for all its answers, as in sampling, and the gradients of all
     of them reach it; nothing is computed for most of the padding.
     """
@@ -224,7 +224,7 @@ def of_answers(
 
     def compute(part: Rollout) -> Tensor:
         values = say(continue_prompts(model, prompts, part), part.tokens[:, left:])
-        return F.pad(values, (left - 1, 0))
+        return pad_columns(values, left - 1, 0)
 
     return by_length(rollout, compute, together)
 
@@ -233,7 +233,6 @@ class Prompts(NamedTuple):
     """Different prompts that a model has read, and what it says after each."""
 
     tokens: Int[Tensor, "prompts left"]
-    pads: Int[Tensor, " prompts"] | None
     logits: Float[Tensor, "prompts 1 vocab"]
     caches: list[KVCache]
 
@@ -242,11 +241,12 @@ def read_prompts(model: Model, rollout: Rollout) -> Prompts:
     """Read every prompt of a rollout once, with room for its longest answer."""
     # argmax of the mask is its first True: the last token of the prompts.
     left = int(rollout.mask[0].int().argmax()) + 1
-    tokens, pads = rollout.tokens[:, :left].unique(dim=0), None
-    if rollout.pads is not None:
-        pads = (tokens == PAD_ID).sum(1)
+    tokens, rows = rollout.tokens[:, :left].unique(dim=0, return_inverse=True)
+    pads = rollout.pads
+    if pads is not None:
+        pads = pads.new_zeros(len(tokens)).scatter(0, rows, pads)
     caches = model.new_caches(rollout.tokens.shape[1])
-    return Prompts(tokens, pads, model(tokens, caches, pads)[:, -1:], caches)
+    return Prompts(tokens, model(tokens, caches, pads)[:, -1:], caches)
 
 
 def continue_prompts(
@@ -271,7 +271,7 @@ def answer_logits(model: Model, rollout: Rollout) -> Float[Tensor, "batch seq vo
 
 def by_length(
     rollout: Rollout, compute: Callable[[Rollout], Tensor], together: int = TOGETHER
-) -> Float[Tensor, "batch seq"]:
+) -> Float[Tensor, "batch seq *values"]:
     """What `compute` says of every position, without work for most of the padding.
 
     Answers of similar length go through it together, cut where the longest of them
@@ -281,13 +281,34 @@ def by_length(
     # argmax of the flipped mask is the number of places behind the last True.
     ends = width - rollout.mask.flip(1).int().argmax(1)
     order, pieces = ends.argsort(stable=True), []
-    for rows in order.split(together):
+    for rows in order.split(similar(ends[order].tolist(), together)):
         end = int(ends[rows].max())
         part = rollout.rows(rows)
         part = part._replace(tokens=part.tokens[:, : end + 1], mask=part.mask[:, :end])
-        pieces.append(F.pad(compute(part), (0, width - end)))
+        pieces.append(pad_columns(compute(part), 0, width - end))
     # argsort of a permutation is its inverse: rows return to where they were.
     return torch.cat(pieces)[order.argsort()]
+
+
+def pad_columns(values: Tensor, before: int, behind: int) -> Tensor:
+    """Zeros in columns, axis 1, before and behind what is there."""
+    # F.pad counts axes from the last one, with two numbers for each.
+    return F.pad(values, (0, 0) * (values.ndim - 2) + (before, behind))
+
+
+def similar(lengths: list[int], together: int) -> list[int]:
+    """How many of the sorted lengths each piece has, at most `together`.
+
+    In a piece none is more than a quarter longer than another: smaller pieces would
+    have less padding, and more of the costs that a piece has whatever its size is.
+    """
+    sizes, shortest = [], 0
+    for length in lengths:
+        if not sizes or sizes[-1] == together or 4 * length > 5 * shortest:
+            sizes.append(0)
+            shortest = length
+        sizes[-1] += 1
+    return sizes
 
 
 def refill(
@@ -349,15 +370,15 @@ def watch(
 ) -> dict[str, float]:
     """How undecided the policy is, and how far from its reference: means a token."""
 
-    def undecided(logits: Tensor, tokens: Tensor) -> Tensor:
-        return entropy(logits / temperature)
+    def say(logits: Tensor, tokens: Tensor) -> Tensor:
+        scaled = logits / temperature
+        return torch.stack([token_logprobs(scaled, tokens), entropy(scaled)], dim=-1)
 
-    logp, logp_ref = (logprobs(m, rollout, temperature) for m in (model, reference))
+    logp, undecided = of_answers(model, rollout, say).unbind(-1)
+    divergence = kl(logp, logprobs(reference, rollout, temperature))
     return {
-        "entropy": aggregate(
-            of_answers(model, rollout, undecided), rollout.mask, "token"
-        ).item(),
-        "kl": aggregate(kl(logp, logp_ref), rollout.mask, "token").item(),
+        "entropy": aggregate(undecided, rollout.mask, "token").item(),
+        "kl": aggregate(divergence, rollout.mask, "token").item(),
     }
 
 
