@@ -196,7 +196,7 @@ def parts(
 def logprobs(
     model: Model, rollout: Rollout, temperature: float = 1.0
 ) -> Float[Tensor, "batch seq"]:
-    """Log-probability of every token of the answers, as it was drawn; 0 elsewhere."""
+    """Log-probability of every token of the answers, as it was drawn."""
 
     def say(logits: Tensor, tokens: Tensor) -> Tensor:
         # Tokens were drawn from softmax(z / temperature): the policy gradient needs the
@@ -212,12 +212,13 @@ def of_answers(
     say: Callable[[Tensor, Tensor], Tensor],
     together: int = TOGETHER,
 ) -> Float[Tensor, "batch seq *values"]:
-    """What `say` makes of the logits of each token of the answers; 0 elsewhere.
+    """What `say` makes of the logits of each token of the answers.
 
     `say` is given logits, "answers length vocab", and the tokens that they are about;
     it returns one number for each token, or several.
     A prompt is read once for all its answers, as in sampling, and the gradients of all
-    of them reach it; nothing is computed for most of the padding.
+    of them reach it; nothing is computed for most of the padding. No loss looks at what
+    stands at the tokens of prompts (0) and of padding.
     """
     prompts = read_prompts(model, rollout)
     left = prompts.tokens.shape[1]
