@@ -11,6 +11,11 @@ reward does no harm within 100 steps. tags_repaired: thinks and is right in nine
 ten, and cannot be told from tags in either. length: the answers become longer than a
 worked solution, up to the limit of 48 tokens, and accuracy falls below that of the
 base. length_repaired: thinks in nearly all answers; accuracy of thoughts is kept.
+
+When tags had broken the thoughts of three seeds, one more arm was added: tags_capped
+pays for four tags at most. Prediction, before its runs: answers do not grow beyond the
+form, and thoughts break all the same, to less than half right in each of five seeds,
+because no digit is paid for; so the missing cap is not the cause.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,6 +34,11 @@ from r1.train.evaluation import evaluate
 def tag_count_reward(problem: Problem, text: str) -> float:
     """A quarter for every tag wherever it stands: four make a form."""
     return 0.25 * sum(text.count(tag) for tag in TAGS)
+
+
+def capped_tag_reward(problem: Problem, text: str) -> float:
+    """A quarter for every tag, and for four at most."""
+    return min(1.0, tag_count_reward(problem, text))
 
 
 def repaired_tag_reward(problem: Problem, text: str) -> float:
@@ -59,6 +69,7 @@ class Paid:
 
 RUNS = {
     "tags": Paid(reward=tag_count_reward),
+    "tags_capped": Paid(reward=capped_tag_reward),
     "tags_repaired": Paid(reward=repaired_tag_reward),
     "length": Paid(reward=length_reward),
     "length_repaired": Paid(reward=repaired_length_reward),

@@ -14,8 +14,14 @@ counted. Times are medians, of whole steps, of sampling, and of what is not samp
 scoring and update. Ours includes what it logs at every step, the entropy and the KL
 divergence of an eighth of the answers; TRL computes the entropy of all of them with the
 loss, and is told to write no log.
+
+Memory is what a step adds to the peak of a process of its own, because what one of them
+frees the other would take. The share of kernels is that part of the time of our step
+in which matrices are multiplied or attention is computed, by torch's own functions,
+which both call: the step would take that long if all else cost nothing.
 """
 
+import multiprocessing
 import tempfile
 import time
 import warnings
@@ -25,7 +31,9 @@ from unittest.mock import patch
 
 import torch
 from huggingface_hub import constants
+from peers import high_water
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch.profiler import profile
 from torch.testing import assert_close
 from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from transformers.utils import logging
@@ -33,13 +41,12 @@ from transformers.utils import logging
 from r1.model import sampling
 from r1.model.formats import rename_weights
 from r1.model.hugging_face import to_transformers
-from r1.rl.grpo_loop import Settings, answer_logits, grpo, new_policy, problems_of
+from r1.rl.grpo_loop import Settings, grpo, logprobs, new_policy, problems_of
 from r1.rl.losses import grpo_loss
 from r1.rl.rewards import rule_reward
 from r1.rl.rollout import Rollout
 from r1.text.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
 from r1.train.checkpoint import load_checkpoint
-from r1.train.likelihood import token_logprobs
 from r1.train.records import write_log
 
 INSTALL = "python -m pip install trl==1.16.0 accelerate==1.15.0 datasets==5.2.0"
@@ -115,7 +122,7 @@ def check_gradient(policy, theirs, batch):
     mask = torch.cat([torch.zeros_like(asked), answered], 1)[:, 1:].bool()
     pads = (asked == 0).sum(1)
     answers = Rollout([], [], tokens, pads if pads.any() else None, mask)
-    logp = token_logprobs(answer_logits(policy, answers), tokens[:, 1:])
+    logp = logprobs(policy, answers)
     grpo_loss(logp, logp, batch["advantages"], mask).loss.backward()
     torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
     found = rename_weights({k: p.grad for k, p in theirs.named_parameters()})
@@ -192,14 +199,57 @@ def check_models(policy, trainer, problems):
             assert_close(policy(tokens), theirs, rtol=1e-4, atol=1e-4)
 
 
-def take_turns():
-    """Seconds, seconds of sampling and tokens an answer of every step, by whose."""
+def base_policy():
+    """The model with which both begin every step."""
+    return new_policy(load_checkpoint(DATA / "base/base_seed1.safetensors")[0])
+
+
+def be_quiet():
     constants.HF_HUB_DISABLE_TELEMETRY = True  # else TRL tells that it is used
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.simplefilter("ignore", FutureWarning)  # of TRL's use of Transformers
+
+
+def peak(name):
+    """Megabytes that a process of its own adds to its peak in a step."""
+    be_quiet()
+    policy = base_policy()
+    with tempfile.TemporaryDirectory() as folder:
+        to_transformers(policy, folder)
+        trainer = new_trainer(folder, problems_of(0, 0, SETTINGS.prompts), [])
+        base = new_policy(policy)
+        before = high_water()
+        if name == "ours":
+            next(grpo(policy, base, 1, SETTINGS))
+        else:
+            trainer.model.set_experts_implementation(name)
+            trainer.train()
+        return high_water() - before
+
+
+def kernels_share():
+    """The share of kernels in the time of our step."""
+    policy = base_policy()
+    run = grpo(policy, new_policy(policy), 2, SETTINGS)
+    next(run)
+    with profile() as measured:
+        next(run)
+    times = {e.key: e.self_cpu_time_total for e in measured.key_averages()}
+    inside = sum(time for key, time in times.items() if is_kernel(key))
+    return inside / sum(times.values())
+
+
+def is_kernel(key):
+    """Whether a function of torch multiplies matrices or computes attention."""
+    return key in ("aten::mm", "aten::bmm") or "flash_attention" in key
+
+
+def take_turns():
+    """Seconds, seconds of sampling and tokens an answer of every step, by whose."""
+    be_quiet()
     threads = torch.get_num_threads()
-    policy = new_policy(load_checkpoint(DATA / "base/base_seed1.safetensors")[0])
+    policy = base_policy()
     problems = [
         problem
         for turn in range(TURNS + 1)
@@ -239,6 +289,13 @@ def main():
         row |= {f"ours_{part}s": ours, f"theirs_{part}s": theirs}
         row |= {f"{part}ratio": theirs / ours}
     row |= {"ours_tokens": found["ours"][3], "theirs_tokens": found[best][3]}
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        ours, theirs = (pool.apply(peak, [name]) for name in ("ours", best))
+    row |= {"ours_mb": ours, "theirs_mb": theirs}
+    row |= {"ours_kernels_share": kernels_share()}
+    print(f"memory: {ours:.0f} MB and {theirs:.0f} MB")
+    print(f"share of kernels in ours: {row['ours_kernels_share']:.2f}")
     write_log(OUT, [row], command=f"{INSTALL} && python tests/bench/grpo_step.py")
     return row["ratio"]
 

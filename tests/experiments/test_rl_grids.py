@@ -205,6 +205,7 @@ def test_passes_counted_by_hand():
 
 HACKS = {
     "tags": hacking.tag_count_reward,
+    "tags_capped": hacking.capped_tag_reward,
     "tags_repaired": hacking.repaired_tag_reward,
     "length": hacking.length_reward,
     "length_repaired": hacking.repaired_length_reward,
@@ -214,6 +215,7 @@ RIGHT = thinking("7*3=1;1+5=6", 6)  # 17 tokens
 TEXTS = (RIGHT, bare(5), "<think></think><answer></answer>", "<think>7*3=1;")
 PAID = {
     "tags": (1.0, 0.5, 1.0, 0.25),
+    "tags_capped": (1.0, 0.5, 1.0, 0.25),
     "tags_repaired": (2.0, 1.0, 0.0, 0.0),
     "length": (1 + 1.7, 0.4, 0.4, 0.7),
     "length_repaired": (1 + 1.7, 0.0, 0.0, 0.0),

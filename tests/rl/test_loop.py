@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
+from r1.rl import grpo_loop, ppo_loop
 from r1.rl.grpo_loop import (
     ROUNDS,
     Environment,
@@ -24,14 +25,16 @@ from r1.rl.grpo_loop import (
     new_policy,
     problems_of,
     refill,
+    similar,
 )
 from r1.rl.losses import GRPOLoss, grpo_loss
 from r1.rl.losses_after_r1 import gspo_loss, mixed
-from r1.rl.ppo_loop import PPOSettings, new_critic, ppo
+from r1.rl.ppo_loop import PPOSettings, new_critic, ppo, values_of
 from r1.rl.rewards import score
 from r1.rl.rollout import Sampling, join, roll_out
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS, EOS_ID, PAD_ID, encode
+from r1.train.likelihood import token_logprobs
 
 SMALL = replace(
     ModelConfig.tiny(), dim=32, n_layers=2, n_dense_layers=1, moe_inter_dim=16
@@ -144,6 +147,67 @@ def test_answers_computed_by_length_are_those_computed_all_at_once(together):
     assert apart.shape == whole.shape
     assert_close(apart[rollout.mask], whole[rollout.mask])
     assert_close(slopes[0], slopes[1])
+
+
+def whole_rows(model, rollout, temperature=1.0):
+    """Log-probabilities from whole rows, each with its prompt, all at once."""
+    logits = answer_logits(model, rollout) / temperature
+    return token_logprobs(logits, rollout.tokens[:, 1:])
+
+
+def whole_rows_values(critic, rollout):
+    return answer_logits(critic, rollout)[..., 0]
+
+
+SHARED_AND_WHOLE = pytest.mark.parametrize(
+    ("shared", "whole"),
+    [(logprobs, whole_rows), (values_of, whole_rows_values)],
+    ids=["policy", "critic"],
+)
+
+
+@SHARED_AND_WHOLE
+@pytest.mark.parametrize("config", [SMALL, ModelConfig.dense()], ids=["latent", "mha"])
+@pytest.mark.parametrize("length", [1, 6, 24])
+def test_a_prompt_that_is_read_once_gives_values_and_gradients_of_whole_rows(
+    shared, whole, config, length
+):
+    torch.manual_seed(0)
+    model = new_policy(Model(config)).double()
+    sampling = Sampling(group=4, max_new_tokens=length)
+    rollout = rolled(model, sampling, problems=UNEVEN + UNEVEN[:1])
+    assert rollout.pads.max() > 0
+    part = rollout.rows(torch.tensor([9, 4, 0, 5, 2]))  # some of each group, mixed
+    values, slopes = [], []
+    for of_tokens in (shared, whole):
+        model.zero_grad()
+        values.append(of_tokens(model, part))
+        values[-1][part.mask].square().sum().backward()
+        slopes.append([p.grad for p in model.parameters()])
+    assert values[0].shape == part.mask.shape
+    assert (values[0][:, :5] == 0).all()  # nothing is said of prompts
+    assert_close(values[0][part.mask], values[1][part.mask], atol=1e-5, rtol=1e-5)
+    assert_close(*slopes, atol=1e-5, rtol=1e-5)
+
+
+@LOOPS
+@pytest.mark.parametrize("updates", [Updates(1e-2), Updates(1e-2, 2, 2)])
+def test_a_step_is_the_step_that_reads_whole_rows(name, updates, monkeypatch):
+    ours, theirs = new_model().double(), new_model().double()
+    first = loop(name, ours, 1, updates=updates)
+    for module in (grpo_loop, ppo_loop):
+        monkeypatch.setattr(module, "logprobs", whole_rows)
+    monkeypatch.setattr(ppo_loop, "values_of", whole_rows_values)
+    second = loop(name, theirs, 1, updates=updates)
+    assert_close(weights(ours), weights(theirs), atol=1e-5, rtol=1e-5)
+    assert first[0] == pytest.approx(second[0], rel=1e-5, abs=1e-9)
+    assert first[0]["grad_norm"] > 0
+
+
+def test_pieces_hold_lengths_that_differ_by_a_quarter_at_most():
+    assert similar([4, 4, 5, 6, 6, 29, 36, 37], 512) == [3, 2, 2, 1]
+    assert similar([4] * 5, 2) == [2, 2, 1]
+    assert similar([], 2) == []
 
 
 def test_the_same_seed_gives_the_same_rollout_and_another_does_not():

@@ -80,7 +80,7 @@ class KVCache:
 
     def __getitem__(self, rows: slice | list[int] | Tensor) -> KVCache:
         """Return a cache of its own for some sequences: a slice, or their numbers."""
-        return self._like(tuple(x[rows] for x in self.stored))
+        return self._like(tuple(x[rows] for x in self.used))
 
     @classmethod
     def join(cls, caches: list[KVCache]) -> KVCache:
@@ -94,13 +94,15 @@ class KVCache:
                 f"caches of (length, capacity) {sorted(sizes)} cannot be joined; "
                 "roll the longer ones back, or pad their prompts on the left"
             )
-        stored = zip(*(cache.stored for cache in caches), strict=True)
-        return caches[0]._like(tuple(torch.cat(tensors) for tensors in stored))
+        used = zip(*(cache.used for cache in caches), strict=True)
+        return caches[0]._like(tuple(torch.cat(tensors) for tensors in used))
 
-    def _like(self, stored: tuple[Tensor, ...]) -> KVCache:
+    def _like(self, used: tuple[Tensor, ...]) -> KVCache:
         cache = KVCache(self.capacity)
-        # clone: a slice of rows is a view, and two caches would share memory.
-        cache.length, cache.stored = self.length, tuple(x.clone() for x in stored)
+        if used:
+            # Into memory of its own: a slice of rows is a view of ours. Only what is in
+            # use is copied, not the room that is still free.
+            cache.append(*used)
         return cache
 
 

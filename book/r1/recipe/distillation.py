@@ -168,12 +168,13 @@ def step_tokens(
     """Tokens that one step of grpo or on_policy has sampled, and learned from.
 
     `problems` are those of the step, `length` the mean length of its answers. A prompt
-    is read once for its group while answers are drawn, and with every answer in the
-    update.
+    counts once for its group while answers are drawn, and with every answer in the
+    update, also for grpo, which reads it once there too.
     """
     group = settings.sampling.group
     prompts = sum(len(encode(problem.prompt)) for problem in problems)
     answers = round(length * len(problems) * group)
-    # The update runs over whole rows, so a prompt is computed again for each answer.
+    # on_policy learns from whole rows, so a prompt is computed again for each answer.
+    # grpo does not, but with one count for both, runs differ by what they learn from.
     learned = settings.updates.epochs * (group * prompts + answers)
     return Tokens(prompts + answers, learned)

@@ -8,13 +8,15 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from r1.model.cache import KVCache
 from r1.model.transformer import Model
 from r1.rl.losses import GRPOLoss, Loss, kl
 from r1.rl.rewards import Reward, accuracy_reward, group_advantages, rule_reward, score
@@ -26,7 +28,7 @@ from r1.train.optimizer import apply_gradient, rl_optimizer
 Ask = Callable[[int, int, int], list[Problem]]  # seed, step, how many
 Keep = Callable[[Float[Tensor, "prompts group"]], Bool[Tensor, " prompts"]]
 ROUNDS = 8  # of asking, at most, for groups that are kept
-TOGETHER = 128  # answers of similar length that are computed at once
+TOGETHER = 512  # answers of similar length that are computed at once, at most
 
 
 def problems_of(
@@ -196,13 +198,71 @@ def logprobs(
 ) -> Float[Tensor, "batch seq"]:
     """Log-probability of every token of the answers, as it was drawn."""
 
-    def compute(part: Rollout) -> Tensor:
+    def say(logits: Tensor, tokens: Tensor) -> Tensor:
         # Tokens were drawn from softmax(z / temperature): the policy gradient needs the
         # probabilities of that distribution.
-        logits = answer_logits(model, part) / temperature
-        return token_logprobs(logits, part.tokens[:, 1:])
+        return token_logprobs(logits / temperature, tokens)
 
-    return by_length(rollout, compute)
+    return of_answers(model, rollout, say)
+
+
+def of_answers(
+    model: Model,
+    rollout: Rollout,
+    say: Callable[[Tensor, Tensor], Tensor],
+    together: int = TOGETHER,
+) -> Float[Tensor, "batch seq *values"]:
+    """What `say` makes of the logits of each token of the answers.
+
+    `say` is given logits, "answers length vocab", and the tokens that they are about;
+    it returns one number for each token, or several.
+    A prompt is read once for all its answers, as in sampling, and the gradients of all
+    of them reach it; nothing is computed for most of the padding. No loss looks at what
+    stands at the tokens of prompts (0) and of padding.
+    """
+    prompts = read_prompts(model, rollout)
+    left = prompts.tokens.shape[1]
+
+    def compute(part: Rollout) -> Tensor:
+        values = say(continue_prompts(model, prompts, part), part.tokens[:, left:])
+        return pad_columns(values, left - 1, 0)
+
+    return by_length(rollout, compute, together)
+
+
+class Prompts(NamedTuple):
+    """Different prompts that a model has read, and what it says after each."""
+
+    tokens: Int[Tensor, "prompts left"]
+    logits: Float[Tensor, "prompts 1 vocab"]
+    caches: list[KVCache]
+
+
+def read_prompts(model: Model, rollout: Rollout) -> Prompts:
+    """Read every prompt of a rollout once, with room for its longest answer."""
+    # argmax of the mask is its first True: the last token of the prompts.
+    left = int(rollout.mask[0].int().argmax()) + 1
+    tokens, rows = rollout.tokens[:, :left].unique(dim=0, return_inverse=True)
+    pads = rollout.pads
+    if pads is not None:
+        pads = pads.new_zeros(len(tokens)).scatter(0, rows, pads)
+    caches = model.new_caches(rollout.tokens.shape[1])
+    return Prompts(tokens, model(tokens, caches, pads)[:, -1:], caches)
+
+
+def continue_prompts(
+    model: Model, prompts: Prompts, rollout: Rollout
+) -> Float[Tensor, "batch length vocab"]:
+    """What the model says of each token of the answers to prompts that it has read."""
+    left = prompts.tokens.shape[1]
+    same = (rollout.tokens[:, None, :left] == prompts.tokens).all(-1)
+    rows = same.int().argmax(1)  # which of the prompts each answer belongs to
+    first, answers = prompts.logits[rows], rollout.tokens[:, left:-1]
+    if not answers.shape[1]:  # what comes after the prompt is all there is to say
+        return first
+    # A copy for each answer: autograd adds up the gradients of all copies.
+    caches = [cache[rows] for cache in prompts.caches]
+    return torch.cat([first, model(answers, caches, rollout.pads)], dim=1)
 
 
 def answer_logits(model: Model, rollout: Rollout) -> Float[Tensor, "batch seq vocab"]:
@@ -212,7 +272,7 @@ def answer_logits(model: Model, rollout: Rollout) -> Float[Tensor, "batch seq vo
 
 def by_length(
     rollout: Rollout, compute: Callable[[Rollout], Tensor], together: int = TOGETHER
-) -> Float[Tensor, "batch seq"]:
+) -> Float[Tensor, "batch seq *values"]:
     """What `compute` says of every position, without work for most of the padding.
 
     Answers of similar length go through it together, cut where the longest of them
@@ -222,13 +282,34 @@ def by_length(
     # argmax of the flipped mask is the number of places behind the last True.
     ends = width - rollout.mask.flip(1).int().argmax(1)
     order, pieces = ends.argsort(stable=True), []
-    for rows in order.split(together):
+    for rows in order.split(similar(ends[order].tolist(), together)):
         end = int(ends[rows].max())
         part = rollout.rows(rows)
         part = part._replace(tokens=part.tokens[:, : end + 1], mask=part.mask[:, :end])
-        pieces.append(F.pad(compute(part), (0, width - end)))
+        pieces.append(pad_columns(compute(part), 0, width - end))
     # argsort of a permutation is its inverse: rows return to where they were.
     return torch.cat(pieces)[order.argsort()]
+
+
+def pad_columns(values: Tensor, before: int, behind: int) -> Tensor:
+    """Zeros in columns, axis 1, before and behind what is there."""
+    # F.pad counts axes from the last one, with two numbers for each.
+    return F.pad(values, (0, 0) * (values.ndim - 2) + (before, behind))
+
+
+def similar(lengths: list[int], together: int) -> list[int]:
+    """How many of the sorted lengths each piece has, at most `together`.
+
+    In a piece none is more than a quarter longer than another: smaller pieces would
+    have less padding, and more of the costs that a piece has whatever its size is.
+    """
+    sizes, shortest = [], 0
+    for length in lengths:
+        if not sizes or sizes[-1] == together or 4 * length > 5 * shortest:
+            sizes.append(0)
+            shortest = length
+        sizes[-1] += 1
+    return sizes
 
 
 def refill(
@@ -295,11 +376,15 @@ def watch(
     model: Model, reference: Model, rollout: Rollout, temperature: float = 1.0
 ) -> dict[str, float]:
     """How undecided the policy is, and how far from its reference: means a token."""
-    logits = answer_logits(model, rollout) / temperature
-    logp = token_logprobs(logits, rollout.tokens[:, 1:])
+
+    def say(logits: Tensor, tokens: Tensor) -> Tensor:
+        scaled = logits / temperature
+        return torch.stack([token_logprobs(scaled, tokens), entropy(scaled)], dim=-1)
+
+    logp, undecided = of_answers(model, rollout, say).unbind(-1)
     divergence = kl(logp, logprobs(reference, rollout, temperature))
     return {
-        "entropy": aggregate(entropy(logits), rollout.mask, "token").item(),
+        "entropy": aggregate(undecided, rollout.mask, "token").item(),
         "kl": aggregate(divergence, rollout.mask, "token").item(),
     }
 

@@ -11,11 +11,10 @@ from r1.model.transformer import Model
 from r1.rl.grpo_loop import (
     Environment,
     Updates,
-    answer_logits,
-    by_length,
     describe,
     logprobs,
     new_policy,
+    of_answers,
     parts,
     progress,
     step_generator,
@@ -61,7 +60,7 @@ def new_critic(base: Model) -> Model:
 
 def values_of(critic: Model, rollout: Rollout) -> Float[Tensor, "batch seq"]:
     """What the critic expects at every token of the answers."""
-    return by_length(rollout, lambda part: answer_logits(critic, part)[..., 0])
+    return of_answers(critic, rollout, lambda logits, tokens: logits[..., 0])
 
 
 def gae(
