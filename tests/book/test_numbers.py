@@ -11,7 +11,6 @@ from r1.train import read_ledger
 OPEN = {
     "11_policy_gradients": 12,
     "12_rules_as_rewards": 4,
-    "13_r1_zero": 29,
     "14_r1_pipeline": 66,
     "15_distillation": 48,
     "16_after_r1": 52,

@@ -19,6 +19,7 @@ SECOND = [
     "08_eight_bits",
     "09_pipelines",
     "10_bill",
+    "13_r1_zero",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
