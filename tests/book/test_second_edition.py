@@ -20,6 +20,7 @@ SECOND = [
     "09_pipelines",
     "10_bill",
     "12_rules_as_rewards",
+    "13_r1_zero",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
