@@ -19,6 +19,7 @@ SECOND = [
     "08_eight_bits",
     "09_pipelines",
     "10_bill",
+    "11_policy_gradients",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
