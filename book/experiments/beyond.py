@@ -6,6 +6,10 @@ are therefore right with a chance of about q = 0.25, and a whole solution of n t
 with q ** (n - 1): one of 16 at three terms, one of 16,384 at eight. The slip is the
 likelier result at every step, so a lower temperature does not help.
 
+Before the predictions a pilot was seen: the base of seed 0, and 60 steps of `short` on
+it with another seed and two rates, whose accuracy at three and four terms had risen
+from 0.1 to 0.7. Nothing was known of longer problems.
+
 Predictions, before the runs, for each of five bases, in exact chances of the worked
 solution:
 
@@ -18,8 +22,8 @@ solution:
 3. long (rewards for eight terms alone, as many steps): the reward comes by luck only,
    about one answer of ten; the chance at eight terms stays below that of 256 answers
    of the base: it learns nothing that can be seen.
-4. curriculum (three terms, then four, up to eight): as short at four terms, and at eight
-   terms not worse than short.
+4. curriculum (three terms, then four, up to eight): at eight terms not worse than
+   short.
 """
 
 import random
@@ -55,7 +59,7 @@ class Rewarded:
     lengths: tuple[tuple[int, int], ...]
     base: str = "beyond/base_slips_seed{seed}"
     settings: Settings = Settings()
-    steps: int = 150
+    steps: int = 102  # chapter 13's hundred, made divisible by six lengths
     seeds: tuple[int | None, ...] = FIVE
 
     def ask(self, seed: int, step: int, count: int) -> list[Problem]:

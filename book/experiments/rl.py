@@ -39,7 +39,7 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class PassAtK:
-    """A model that answers each of some problems very often."""
+    """A model that answers each of some problems very often; {seed} as in Policy."""
 
     model: str
     terms: int
@@ -51,6 +51,11 @@ class PassAtK:
 def short(steps: int = 40, **settings) -> Policy:
     """A run with one setting changed, for as long as it takes to see what it does."""
     return Policy(settings=GRPOSettings(**settings), steps=steps)
+
+
+def own_passk(**settings) -> PassAtK:
+    """Five models, each asked half as many problems as one alone."""
+    return PassAtK(problems=64, seeds=FIVE, **settings)
 
 
 def more(**changes) -> Grid:
@@ -132,6 +137,11 @@ RUNS = {
     "passk_base_6": PassAtK(model="base/base_seed1", terms=6),
     "passk_zero_5": PassAtK(model="rl/zero_seed0", terms=5),
     "passk_zero_6": PassAtK(model="rl/zero_seed0", terms=6),
+    # The same of five bases, none of them chosen, and of what each has become.
+    "passk_before_5": own_passk(model=OWN, terms=5),
+    "passk_before_6": own_passk(model=OWN, terms=6),
+    "passk_after_5": own_passk(model="rl/steady_seed{seed}", terms=5),
+    "passk_after_6": own_passk(model="rl/steady_seed{seed}", terms=6),
 }
 
 
@@ -179,7 +189,9 @@ def make(job: Job) -> Row:
     if isinstance(row, Grid):
         return pretrain.make(row, job)
     if isinstance(row, PassAtK):
-        model = new_policy(load_checkpoint(job.weights(row.model))[0])
+        model = new_policy(
+            load_checkpoint(job.weights(row.model.format(seed=job.seed)))[0]
+        )
         answered = answer_often(model, row.terms, row.samples, row.problems)
         job.write(rows := pass_rows(answered))
         return {f"pass@{r['k']}": r["pass"] for r in rows}

@@ -122,6 +122,7 @@ EXPECTED = {
     "rl": {
         "base_few": READS_ON | {"text": "few", "steps": 500, "lr": 0.001},
         "base_wrong": READS_ON | {"text": "wrong", "steps": 500, "lr": 0.001},
+        "base_shaky": TINY | {"steps": 3000, "seeds": ONCE, "only_seed": 0},
         "base_noticed": READS_ON
         | {"text": "repaired", "steps": 2000, "lr": 0.003, "seeds": (0,)},
         "base_unable": TINY | {"steps": 3000, "seeds": ONCE, "only_seed": 2},

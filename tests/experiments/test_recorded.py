@@ -99,7 +99,8 @@ def policy(job):
 
 def hack(job):
     """The first step of a run of chapter 12."""
-    return next(hacking.loop(job))
+    _, steps = hacking.loop(job)
+    return next(steps)
 
 
 def variant(job):
@@ -129,7 +130,7 @@ def imitation(job):
 POLICIES = [
     name
     for name, row in rl.RUNS.items()
-    if isinstance(row, rl.Policy) and row.base == "base/base_seed1"
+    if isinstance(row, rl.Policy) and row.base in ("base/base_seed1", rl.OWN)
 ]
 COLD = [name for name, row in after.RUNS.items() if not row.warm]
 CASES = [

@@ -16,7 +16,7 @@ from experiments import after, hacking, reinforce, rl
 from experiments.pretrain import Grid
 from experiments.runner import Job
 from r1.rl import losses_after_r1 as later
-from r1.rl.grpo_loop import Environment, problems_of
+from r1.rl.grpo_loop import Environment, Settings, problems_of
 from r1.rl.losses import GRPOLoss
 from r1.rl.ppo_loop import PPOSettings
 from r1.rl.rewards import rule_reward
@@ -63,13 +63,18 @@ LOSS = {
 RUN = {"terms": (5, 5), "steps": 100, "seeds": THREE, "base": "base/base_seed1"}
 ZERO = {"prompts": 32, "scale": True} | SAMPLING | UPDATES | LOSS | RUN
 PPO = {"prompts": 32, "clip": (0.2, 0.2), "how": "token", "critic_lr": 3e-4}
-PPO |= {"constant": None}
+PPO |= {"constant": None, "critic_first": 0}
 PPO |= SAMPLING | UPDATES | RUN | {"seeds": FIVE}
 SHORT = ZERO | {"steps": 40}
+OWN = {"base": "base/steady_seed{seed}", "seeds": FIVE}
 RL = {
     "zero": ZERO | {"seeds": FIVE},
     "ppo_lam100": PPO | {"lam": 1.0},
     "ppo_lam095": PPO | {"lam": 0.95},
+    "steady": ZERO | OWN,
+    "steady_lam100": PPO | OWN | {"lam": 1.0},
+    "steady_lam095": PPO | OWN | {"lam": 0.95},
+    "steady_first": PPO | OWN | {"lam": 0.95, "critic_first": 20, "steps": 120},
     "lr3e-4": SHORT | {"lr": 3e-4},
     "lr1e-3": SHORT | {"lr": 1e-3},
     "lr1e-2": SHORT | {"lr": 1e-2},
@@ -84,14 +89,20 @@ RL = {
     "few": ZERO | {"base": "rl/base_few_seed2"},
     "wrong": ZERO | {"base": "rl/base_wrong_seed2"},
     "unable": ZERO | {"base": "rl/base_unable"},
+    "shaky": ZERO | {"base": "rl/base_shaky"},
     "noticed": ZERO | {"base": "rl/base_noticed_seed0"},
 }
 PASS = {"samples": 256, "problems": 128, "seeds": (None,)}
+OWN_PASS = {"problems": 64, "seeds": (0, 1, 2, 3, 4)}
 PASSES = {
     "passk_base_5": PASS | {"model": "base/base_seed1", "terms": 5},
     "passk_base_6": PASS | {"model": "base/base_seed1", "terms": 6},
     "passk_zero_5": PASS | {"model": "rl/zero_seed0", "terms": 5},
     "passk_zero_6": PASS | {"model": "rl/zero_seed0", "terms": 6},
+    "passk_before_5": PASS | OWN_PASS | {"model": OWN["base"], "terms": 5},
+    "passk_before_6": PASS | OWN_PASS | {"model": OWN["base"], "terms": 6},
+    "passk_after_5": PASS | OWN_PASS | {"model": "rl/steady_seed{seed}", "terms": 5},
+    "passk_after_6": PASS | OWN_PASS | {"model": "rl/steady_seed{seed}", "terms": 6},
 }
 # Chapter 11: every update of a run has as many answers as the others.
 SAME = ("zero", "group4", "group64")
@@ -111,8 +122,9 @@ def test_every_policy_is_trained_as_it_was(name, monkeypatch, tmp_path):
     seed = row.seeds[-1]
     o = rl.options_of(row, Job("rl", name, seed, tmp_path))
     ours = flat(o.settings) | {"terms": o.terms, "steps": o.steps}
-    assert ours | {"seeds": row.seeds, "base": o.base} == want
-    assert isinstance(o.settings, PPOSettings) == name.startswith("ppo")
+    base = want["base"].format(seed=seed)
+    assert ours | {"seeds": row.seeds, "base": o.base} == want | {"base": base}
+    assert isinstance(o.settings, PPOSettings) == ("lam" in want)
     assert o.seed == seed
     assert (o.problems, o.save_every) == (512, 20)  # the tests at its end
 
@@ -159,16 +171,18 @@ def test_every_pass_at_k_is_what_it_was(name, monkeypatch, tmp_path):
         asked.append((terms, samples, problems))
         return [(SIX, [bare(6), bare(5)])]
 
-    path = DATA / f"{PASSES[name]['model']}.safetensors"
+    model = PASSES[name]["model"].format(seed=3)
+    monkeypatch.setattr(Job, "weights", lambda job, name: f"weights of {name}")
     monkeypatch.setattr(rl, "load_checkpoint", lambda p: asked.append(p) or [None])
     monkeypatch.setattr(rl, "new_policy", lambda model: model)
     monkeypatch.setattr(rl, "answer_often", often)
-    job = Job("rl", name, None, tmp_path)
+    job = Job("rl", name, 3, tmp_path)
     assert not rl.done(job)
     rl.make(job)
-    assert asked == [path, (PASSES[name]["terms"], 256, 128)]
+    want = (PASSES[name]["terms"], 256, PASSES[name]["problems"])
+    assert asked == [f"weights of {model}", want]
     assert rl.done(job)
-    assert (tmp_path / f"{name}.csv").exists()
+    assert (tmp_path / f"{name}_seed3.csv").exists()
 
 
 def test_passes_counted_by_hand():
@@ -210,22 +224,16 @@ PAID = {
 def test_every_hack_was_trained_with_its_reward(name, monkeypatch, tmp_path):
     assert set(hacking.RUNS) == set(HACKS)
     row, seen = hacking.RUNS[name], []
-    assert (row.base, row.steps, row.seeds) == ("base/base_seed1", 30, THREE)
-    assert flat(row.settings) == {"prompts": 8, "scale": True} | LOSS | {
-        "group": 8,
-        "max_new_tokens": 40,
-        "temperature": 1.2,
-        "lr": 6e-4,
-        "epochs": 1,
-        "minibatches": 1,
-    }
+    assert {"base": row.base, "seeds": row.seeds} == OWN
+    assert (row.steps, row.settings) == (100, Settings())
     monkeypatch.setattr(hacking, "load_checkpoint", lambda path: [path])
     monkeypatch.setattr(hacking, "new_policy", lambda model: model)
     monkeypatch.setattr(hacking, "grpo", lambda *args: seen.extend(args) or [{}])
-    list(hacking.loop(Job("hacking", name, 2, tmp_path)))
+    trained, rows = hacking.loop(Job("hacking", name, 2, tmp_path))
+    assert list(rows) == [{}]
     policy, base, steps, settings, environment, seed = seen
-    assert policy == base == DATA / "base/base_seed1.safetensors"
-    assert (steps, settings, seed) == (30, row.settings, 2)
+    assert policy == base == trained == DATA / "base/steady_seed2.safetensors"
+    assert (steps, settings, seed) == (100, row.settings, 2)
     assert environment == Environment(problems_of, HACKS[name], None)
     paid = [environment.reward(SIX, text) for text in TEXTS]
     assert paid == pytest.approx(PAID[name])

@@ -203,6 +203,19 @@ def test_a_description_counts_groups_without_a_signal():
     assert found["length"] == sum(len(encode(t)) for t in rollout.texts) / 8
 
 
+def test_a_description_tells_thoughts_and_bare_answers_apart():
+    problem = Problem((7, 3, 5), "*+")
+    texts = ["<think>7*3=1;1+5=6</think><answer>6</answer>", "<answer>6</answer>"]
+    texts += ["<think></think><answer>5</answer>", "<think>"]
+    rollout = rolled()._replace(problems=[problem] * 4, texts=[t + EOS for t in texts])
+    found = describe(rollout, torch.zeros(4), 4)
+    assert (found["accuracy"], found["thinking"]) == (0.5, 0.75)
+    assert found["accuracy_thinking"] == pytest.approx(1 / 3)
+    assert found["accuracy_bare"] == 1
+    bare = rollout._replace(texts=[texts[1] + EOS] * 4)
+    assert math.isnan(describe(bare, torch.zeros(4), 4)["accuracy_thinking"])
+
+
 def test_the_entropy_of_even_odds_is_the_logarithm_of_their_number():
     logits = torch.stack([torch.zeros(8), torch.tensor([100.0] + [0.0] * 7)])
     assert_close(entropy(logits), torch.tensor([math.log(8), 0.0]))
@@ -288,6 +301,20 @@ def test_the_critic_learns_and_does_not_move_the_policy():
     assert last < 0.6 * rows[0]["value_error"]  # it knows the mean, 1/2, at least
 
 
+def test_a_critic_that_learns_first_leaves_the_policy_as_it_is_until_then():
+    model, base = new_model(), new_model()
+    sampling, critic = Sampling(group=4, max_new_tokens=3), new_critic(base)
+    settings = PPOSettings(8, sampling, Updates(lr=1e-3), critic_first=3)
+    env = Environment(partial(problems_of, terms=(3, 5)), even)
+    moved, knows = [], []
+    for row in ppo(model, critic, base, 5, settings, env):
+        moved.append(not torch.equal(weights(model), weights(base)))
+        knows.append(critic.head.weight.abs().max().item() > 0)
+        assert (row["grad_norm"] > 0) == moved[-1]
+    assert moved == [False, False, False, True, True]
+    assert all(knows)
+
+
 @pytest.mark.slow
 @LOOPS
 @pytest.mark.parametrize("seed", range(3))
@@ -307,7 +334,7 @@ def test_a_loss_is_called_with_what_every_loss_of_the_family_takes():
     updates = Updates(1e-2, epochs=2, minibatches=2)
     first = loop("grpo", ours, 3, updates=updates)
     second = loop("grpo", theirs, 3, updates=updates, loss=grpo_loss)
-    assert first == second
+    assert str(first) == str(second)  # nan is not equal to nan
     assert torch.equal(weights(ours), weights(theirs))
 
 
@@ -375,7 +402,7 @@ def test_keeping_every_group_changes_nothing_but_what_is_said_of_them():
     assert [row.pop("asked") for row in second] == [3, 3]
     assert [row.pop("kept_reward") for row in second] == [r["reward"] for r in first]
     assert [row.pop("kept_length") for row in second] == [r["length"] for r in first]
-    assert first == second
+    assert str(first) == str(second)  # nan is not equal to nan
     assert torch.equal(weights(ours), weights(theirs))
 
 

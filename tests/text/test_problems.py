@@ -144,6 +144,20 @@ def test_a_repaired_mistake_is_followed_by_the_same_step_done_right():
     assert repaired > 60
 
 
+def test_a_slip_is_the_right_result_and_a_little_more():
+    rng, slips, steps = random.Random(0), 0, 0
+    for _ in range(300):
+        problem = random_problem(rng, (3, 8))
+        solution, said = careless_solution(problem, rng, mistakes=0.75, slip=1)
+        assert solution.endswith(f"={said}")
+        for step in solution.split(";"):
+            right = int(Problem((int(step[0]), int(step[2])), step[1]).answer)
+            assert int(step[4]) in (right, (right + 1) % 10)
+            slips += int(step[4]) != right
+            steps += 1
+    assert 0.7 < slips / steps < 0.8
+
+
 def test_without_mistakes_careless_is_careful():
     problem, rng = random_problem(random.Random(3)), random.Random(0)
     alone = careless_solution(problem, rng, mistakes=0.0)
