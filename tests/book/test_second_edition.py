@@ -19,6 +19,7 @@ SECOND = [
     "08_eight_bits",
     "09_pipelines",
     "10_bill",
+    "11_policy_gradients",
     "12_rules_as_rewards",
     "13_r1_zero",
 ]

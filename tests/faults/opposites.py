@@ -15,6 +15,7 @@ import argparse
 import ast
 import contextlib
 import io
+import linecache
 import os
 import subprocess
 import sys
@@ -139,6 +140,9 @@ def run_chapter(opposite: Opposite) -> None:
         print(REACHED if held else NOTED, line, sep="", file=out, flush=True)
 
     exec(opposite.plant, globals() | {})
+    # As in a notebook, inspect.getsource finds the code that runs.
+    lines = code.splitlines(keepends=True)
+    linecache.cache[opposite.chapter] = (len(code), None, lines, opposite.chapter)
     tree = _Noting().visit(ast.parse(code))
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(tree, opposite.chapter, "exec"), {"_note": note, "__name__": "x"})
