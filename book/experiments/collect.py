@@ -44,7 +44,7 @@ BEGINNINGS = {
     "hopper_speed": ("size", "bf16"),
 }
 # Losses are the steps of an experiment, unless its steps are those of rewards.
-LOSSES = {"rl": "pretraining", "pipeline": "finetuning"}
+LOSSES = {"rl": "pretraining", "beyond": "pretraining", "pipeline": "finetuning"}
 KINDS = (*BEGINNINGS, *LOSSES.values(), *ENDINGS)
 COLUMNS = ("experiment", "run", "tables", *ORIGIN)
 
