@@ -81,9 +81,10 @@ RUNS = {
     "steady": Policy(base=OWN, seeds=FIVE),
     # Chapter 11: PPO on the same bases. With critic_first the critic learns alone for
     # 20 steps, and the policy for 100 after them. Predictions, before the runs: with
-    # lambda 0.95 half of the answers think ten or more steps later than with GRPO; with 0.95 and a critic that has begun first, within
-    # ten steps of GRPO again, counted from the policy's first step: it is the critic
-    # that knows nothing, and not lambda alone, that delays.
+    # lambda 0.95 half of the answers think ten or more steps later than with GRPO; with
+    # 0.95 and a critic that has begun first, within ten steps of GRPO again, counted
+    # from the policy's first step: it is the critic that knows nothing, and not lambda
+    # alone, that delays.
     "steady_lam095": Policy(base=OWN, settings=token_ppo(lam=0.95), seeds=FIVE),
     "steady_first": Policy(
         base=OWN,
