@@ -9,6 +9,7 @@ import pytest
 from experiments import (
     after,
     base,
+    beyond,
     distill,
     fp8,
     hacking,
@@ -37,6 +38,7 @@ GRIDS = {
     "base": base.RUNS,
     "fp8": fp8.RUNS,
     "rl": rl.RUNS,
+    "beyond": beyond.RUNS,
     "hacking": hacking.RUNS,
     "distill": distill.RUNS,
     "after": after.RUNS,
