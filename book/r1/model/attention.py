@@ -253,16 +253,10 @@ class LatentAttention(Attention):
         q_nope, q_rope = q.split(
             [self.config.qk_nope_head_dim, self.config.qk_rope_head_dim], dim=-1
         )
-        latent, k_rope = self._split(self.wkv_a(x))
-        # All heads share one rotary key, so the cache grows by d_h^R numbers a token
-        # and not by n_h d_h^R. It turns with the queries, as if it were a head more.
         # A rotated content key would put a rotation, which depends on both positions,
         # between W_UQ and W_UK. W_UK could then not be moved to the query.
-        turned = apply_rotary(torch.cat([q_rope, k_rope[:, :, None]], dim=2), angles)
-        q_rope, k_rope = turned[:, :, :-1], turned[:, :, -1]
-        # The norm comes before the cache. So only linear maps, W_UK and W_UV, stand
-        # between the cache and the scores, and absorbed attention can move them.
-        past = torch.cat([self.kv_norm(latent), k_rope], dim=-1)
+        q_rope = apply_rotary(q_rope, angles)
+        past = self._latent(x, angles)
         if cache is not None:
             (past,) = cache.append(past)
         # For a pair of positions absorbed costs n_h (2 d_c + d_h^R), naive only n_h
@@ -276,6 +270,16 @@ class LatentAttention(Attention):
         if self.config.q_lora_rank:
             return self.wq_b(self.q_norm(self.wq_a(x)))
         return self.wq(x)
+
+    def _latent(self, x: Tensor, angles: Tensor) -> Tensor:
+        """What is cached: the latent, and the rotary key that all heads share."""
+        latent, k_rope = self._split(self.wkv_a(x))
+        # All heads share it, so the cache grows by d_h^R numbers a token and not by n_h
+        # d_h^R. apply_rotary wants an axis of heads: one head here.
+        k_rope = apply_rotary(k_rope[:, :, None], angles)[:, :, 0]
+        # The norm comes before the cache. So only linear maps, W_UK and W_UV, stand
+        # between the cache and the scores, and absorbed attention can move them.
+        return torch.cat([self.kv_norm(latent), k_rope], dim=-1)
 
     def _split(self, past: Tensor) -> tuple[Tensor, ...]:
         widths = [self.config.kv_lora_rank, self.config.qk_rope_head_dim]
