@@ -72,6 +72,7 @@ RL = {
     "ppo_lam100": PPO | {"lam": 1.0},
     "ppo_lam095": PPO | {"lam": 0.95},
     "steady": ZERO | OWN,
+    "steady_lam100": PPO | OWN | {"lam": 1.0},
     "steady_lam095": PPO | OWN | {"lam": 0.95},
     "steady_first": PPO | OWN | {"lam": 0.95, "critic_first": 20, "steps": 120},
     "lr3e-4": SHORT | {"lr": 3e-4},
