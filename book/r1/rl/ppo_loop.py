@@ -75,7 +75,7 @@ def gae(
     $\delta_t = r_t + \gamma V_{t+1} - V_t$ and $A_t = \sum_l (\gamma\lambda)^l
     \delta_{t+l}$, where the reward comes with the last token and the value behind it is
     0. The return is $A_t + V_t$. With $\lambda = 1$ and $\gamma = 1$ an advantage is
-    reward less value; with $\lambda = 0$ it is one step's surprise.
+    reward less value; with $\lambda = 0$ it is the TD error of one step.
 
     Raises ValueError for lam or gamma outside 0 to 1.
     Source: Schulman et al., 2016, equation 16, as in DAPO, equation 2.
@@ -103,7 +103,7 @@ def gae(
 def whiten(
     values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch seq"]:
-    """Shift and scale to mean 0 and deviation 1 over all tokens of the mask.
+    """Shift and scale to mean 0 and standard deviation 1 over all tokens of the mask.
 
     Values that are all equal become exactly 0, in whatever way their mean is rounded.
     """
