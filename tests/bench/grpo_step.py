@@ -34,9 +34,8 @@ from unittest.mock import patch
 
 import torch
 from huggingface_hub import constants
-from peers import high_water
+from peers import high_water, kernels_share
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from torch.profiler import profile
 from torch.testing import assert_close
 from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from transformers.utils import logging
@@ -231,21 +230,12 @@ def peak(name):
         return high_water() - before
 
 
-def kernels_share():
+def share_of_kernels():
     """The share of kernels in the time of our step."""
     policy = base_policy()
     run = grpo(policy, new_policy(policy), 2, SETTINGS)
     next(run)
-    with profile() as measured:
-        next(run)
-    times = {e.key: e.self_cpu_time_total for e in measured.key_averages()}
-    inside = sum(time for key, time in times.items() if is_kernel(key))
-    return inside / sum(times.values())
-
-
-def is_kernel(key):
-    """Whether a function of torch multiplies matrices or computes attention."""
-    return key in ("aten::mm", "aten::bmm") or "flash_attention" in key
+    return kernels_share(lambda: next(run))
 
 
 def take_turns():
@@ -296,7 +286,7 @@ def main():
     with context.Pool(1, maxtasksperchild=1) as pool:
         ours, theirs = (pool.apply(peak, [name]) for name in ("ours", best))
     row |= {"ours_mb": ours, "theirs_mb": theirs}
-    row |= {"ours_kernels_share": kernels_share()}
+    row |= {"ours_kernels_share": share_of_kernels()}
     print(f"memory: {ours:.0f} MB and {theirs:.0f} MB")
     print(f"share of kernels in ours: {row['ours_kernels_share']:.2f}")
     write_log(OUT, [row], command=f"{INSTALL} && python tests/bench/grpo_step.py")

@@ -3,7 +3,10 @@
 Both have the same weights and do the same work with the same threads, turn by turn in
 one process: a training step (loss, gradients, clipping, AdamW), and sampling with a
 cache at temperature 1, without an end. Times are medians; a ratio above 1 says that
-ours is faster. Memory is what a fresh process adds to its peak for the same work.
+ours is faster. Memory is what a fresh process adds to its peak for the same work. The
+share of kernels is that part of our time in which matrices are multiplied or attention
+is computed, by torch's own functions, which both call: the work would take that long if
+all else cost nothing.
 grpo_step.py, run at the end, says how a step of GRPO is beside TRL's, if that is there.
 """
 
@@ -14,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch.profiler import profile
 from torch.testing import assert_close
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
@@ -135,6 +139,19 @@ def peak(number, task, whose, implementation):
     return high_water() - before
 
 
+def kernels_share(work):
+    """The share of kernels in the time of a work that has been done before."""
+    with profile() as measured:
+        work()
+    times = {e.key: e.self_cpu_time_total for e in measured.key_averages()}
+    return sum(t for key, t in times.items() if is_kernel(key)) / sum(times.values())
+
+
+def is_kernel(key):
+    """Whether a function of torch multiplies matrices or computes attention."""
+    return key in ("aten::mm", "aten::bmm", "aten::addmm") or "flash_attention" in key
+
+
 def compare(number):
     """One row a task for a size."""
     config, shape, lengths, turns = SIZES[number]
@@ -167,6 +184,7 @@ def compare(number):
             "ratio": middle[best] / middle["ours"],
             "ours_mb": memory[0],
             "theirs_mb": memory[1],
+            "ours_kernels_share": kernels_share(works["ours"]),
         }
 
 
