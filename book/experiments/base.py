@@ -27,7 +27,7 @@ RUNS = {
     "mtp2": replace(FIRST, config="data/base/mtp2.json", bias_speed=1e-3),
     # A smaller model that drafts for the larger one.
     "draft": replace(FIRST, config="data/base/draft.json", seeds=(0,)),
-    # What chapters 11 to 16 begin with.
+    # What chapters 11 to 18 begin with.
     "base": replace(FIRST, steps=3000, bias_speed=1e-3),
     # The same model in the second recipe.
     "steady": replace(SECOND, bias_speed=1e-3, seeds=FIVE),
