@@ -1,4 +1,7 @@
-"""What every run of chapter 15 was, and what it measures and spends, by hand."""
+"""What every run of chapters 15 and 16 was, and what it measures and spends, by hand.
+
+The students, their teachers and the verifiers of both.
+"""
 
 import random
 from dataclasses import fields

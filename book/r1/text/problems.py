@@ -70,7 +70,7 @@ class EitherWay(Problem):
     """A problem answered by its digit, bare or before a step: 6 and 6=1+5.
 
     Whether that step is the last one of the thought is a matter of style, which
-    chapter 14 rewards and chapter 15 does not ask for.
+    chapter 14 rewards and the students of chapter 15 are not asked for.
     """
 
     def value(self, answer: str) -> str | None:
