@@ -17,7 +17,7 @@ from experiments.runner import TESTED, Job, Row, files_of, run_grid
 from r1.model.files import write_atomically
 from r1.model.transformer import Model
 from r1.recipe.curation import cold_start, other_data, reject, write_up
-from r1.recipe.preference import Preference, agreement, fit, pairs_of
+from r1.recipe.preference import Preference, agreement, fit, pairs_of, taste_of
 from r1.rl.grpo_loop import Environment, Settings, Updates, grpo, new_policy
 from r1.rl.rewards import language_reward
 from r1.rl.rollout import Sampling
@@ -33,7 +33,13 @@ from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.finetuning import Example, sft
 from r1.train.optimizer import rl_optimizer
 from r1.train.records import check_notes, read_rows, write_log
-from r1.train.survey import SURVEYED_TOKENS, answers_to, survey, survey_questions
+from r1.train.survey import (
+    SURVEYED_TOKENS,
+    Marks,
+    answers_to,
+    survey,
+    survey_questions,
+)
 
 TERMS = (3, 8)
 SETTINGS = Settings(
@@ -45,6 +51,8 @@ SAVE_EVERY = 10
 PAIRED = 800  # tasks whose answers are compared, half of them to test the preference
 PAIRED_TEMPERATURE = 1.3  # so that the answers differ
 STAGES = ("cold-start", "reason", "reject", "tune", "prefer", "align")
+BASE = "base/steady_seed{seed}"  # each seed has its own; none was selected
+SEEDS = (0, 1, 2, 3, 4)
 LEAVES = {"cold-start": "dev1", "reason": "dev2", "tune": "dev3", "align": "r1"}
 
 Reward = Callable[[Task, str], float]
@@ -54,13 +62,17 @@ Reward = Callable[[Task, str], float]
 class Plan:
     """How much each stage does, and what an ablation leaves out.
 
-    `epochs` and `rate` are those of both fine-tunings, `reason` and `align` numbers of
-    steps. `language` and `taste` are weights of rewards, `rules` that of all rules in
-    `align`; `late` is how many of its last steps have the preference. `start` is what
-    `tune` trains: "base", or "dev2" to go on from there.
+    `cold` are the examples of the cold start, of which those of more than `longest`
+    terms are taken out. `epochs` and `rate` are those of both fine-tunings, `reason`
+    and `align` numbers of steps. `language` and `taste` are weights of rewards, `rules`
+    that of all rules in `align`; `late` is how many of its last steps have the
+    preference: its score between 0 and 1 if `bounded`, else as it is. `kl` is the
+    weight of the KL term in `align`. `start` is what `tune` trains: "base", or "dev2"
+    to go on from there.
     """
 
     cold: int = 2400
+    longest: int = 8
     epochs: int = 4
     rate: float = 2e-3
     reason: int = 60
@@ -73,6 +85,8 @@ class Plan:
     late: int = 15
     taste: float = 0.3
     rules: float = 1.0
+    bounded: bool = True
+    kl: float = 0.0
     skip: str = ""
 
     def stages(self) -> list[str]:
@@ -92,9 +106,9 @@ class Recipe:
     plan: Plan = Plan()
     until: str = "align"
     shared: tuple[str, ...] = ()
-    base: str = "base/base_seed1"
+    base: str = BASE
     problems: int = 192
-    seeds: tuple[int | None, ...] = (0, 1, 2)
+    seeds: tuple[int | None, ...] = SEEDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,37 +116,50 @@ class Price:
     """R1-Zero with a reward for one script, on problems of five terms."""
 
     script: str | None
-    base: str = "base/base_seed1"
+    base: str = BASE
     terms: tuple[int, int] = (5, 5)
     steps: int = 60
     problems: int = 192
-    seeds: tuple[int | None, ...] = (0, 1, 2)
+    seeds: tuple[int | None, ...] = SEEDS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """A checkpoint of another chapter, asked what those of this one are asked."""
 
-    model: str
+    model: str = BASE
     problems: int = 192
-    seeds: tuple[int | None, ...] = (None,)
+    seeds: tuple[int | None, ...] = SEEDS
 
 
+# Predictions, written before the runs. (Earlier runs of main, nocold, noreason, goon
+# and of the prices were seen: three seeds from one selected base, base_seed1.)
+#
+# main: right answers to eight terms rise from dev1 to dev2. We cannot tell r1 from dev3.
+# noeight: without the forty examples of eight terms, dev1 is right less often at eight
+#   terms than that of main, and the same rewards raise it at least as much: six and
+#   seven terms have shown that thoughts may be longer than four steps.
+# nolong: no thought has more than four steps, before the rewards and after, so nothing
+#   is right above chance at six to eight terms.
+# nocold: as nolong.
+# noreason: dev3 is worse at eight terms than that of main.
+# goon: dev3 is better at eight terms than that of main.
+# price: digits cost nothing that five seeds show; letters cost something.
+ALONE = Plan(align=80, late=80, taste=1.0, rules=0.0)
 RUNS = {
     "main": Recipe(),
-    "nocold": Recipe(plan=Plan(skip="cold-start"), until="reject"),
-    "nolanguage": Recipe(plan=Plan(language=0.0), until="reason", shared=STAGES[:1]),
+    "noeight": Recipe(plan=Plan(longest=7), until="reason"),
+    "nolong": Recipe(plan=Plan(longest=5), until="reason"),
+    "nocold": Recipe(plan=Plan(skip="cold-start"), until="reason"),
     "noreason": Recipe(plan=Plan(skip="reason"), until="tune", shared=STAGES[:1]),
     "goon": Recipe(plan=Plan(start="dev2"), until="tune", shared=STAGES[:3]),
-    "notaste": Recipe(plan=Plan(taste=0.0), shared=STAGES[:5]),
-    "alone": Recipe(
-        plan=Plan(align=120, late=120, taste=1.0, rules=0.0), shared=STAGES[:5]
-    ),
+    "raw": Recipe(plan=replace(ALONE, bounded=False), shared=STAGES[:5]),
+    "anchored": Recipe(plan=replace(ALONE, bounded=False, kl=1.0), shared=STAGES[:5]),
+    "bounded": Recipe(plan=ALONE, shared=STAGES[:5]),
     "price_none": Price(script=None),
     "price_digits": Price(script="digits"),
     "price_letters": Price(script="letters"),
-    "base_seed1": Survey(model="base/base_seed1"),
-    "zero_seed0": Survey(model="rl/zero_seed0"),
+    "base": Survey(),
 }
 
 
@@ -177,16 +204,26 @@ def reasoning_reward(language: float, script: str | None = None) -> Reward:
 
 
 def all_round_reward(plan: Plan, preference: Preference) -> Reward:
-    r"""$v\, r_\mathrm{rules} + w\, \sigma(s)$: rules, and how an answer is put."""
+    r"""$v\, r_\mathrm{rules} + w\, \sigma(s)$: rules, and how an answer is put.
+
+    Where the plan's preference is not bounded, $s$ in place of $\sigma(s)$.
+    """
     rules = reasoning_reward(plan.language)
+    worth = preference.reward if plan.bounded else preference.score
 
     def reward(asked: Task, text: str) -> float:
         value = plan.rules * rules(asked, text)
         if not isinstance(asked, Question):
-            value += plan.taste * preference.reward(asked, text)
+            value += plan.taste * worth(asked, text)
         return value
 
     return reward
+
+
+def marks_of(preference: Preference | None) -> Marks:
+    """What an answer is worth to the annotator, and to a preference learned from it."""
+    marks = {"taste": taste_of}
+    return marks | ({"score": preference.score} if preference else {})
 
 
 class Watched:
@@ -209,9 +246,8 @@ class Watched:
             name: sum(getattr(reading, name) for _, reading, _ in seen) / count
             for name in (*Reading._fields[1:], "readable")
         }
-        if preference:
-            scores = [preference.reward(asked, text) for asked, _, text in seen]
-            row["preference"] = sum(scores) / count
+        for name, mark in marks_of(preference).items():
+            row[name] = sum(mark(asked, text) for asked, _, text in seen) / count
         return row
 
 
@@ -276,13 +312,21 @@ def finished(path: Path) -> bool:
 
 
 def survey_checkpoint(
-    model: Model, path: Path, problems: int, command: str = ""
+    model: Model,
+    path: Path,
+    problems: int,
+    seed: int,
+    command: str = "",
+    preference: Preference | None = None,
 ) -> None:
-    """Answer held-out questions, and write a row a length and one of the rest."""
-    rows = [{"terms": n, **survey(model, n, problems)} for n in TESTED]
+    """Answer the held-out questions of a seed: a row a length, and one of the rest."""
+    marks = marks_of(preference)
+    rows = [
+        {"terms": n, **survey(model, n, problems, seed, marks=marks)} for n in TESTED
+    ]
     write_log(path.with_name(f"{path.stem}_terms.csv"), rows, command)
-    row = {"letters": survey(model, 4, problems, script="letters")["right"]}
-    row |= survey_questions(model, problems)
+    row = {"letters": survey(model, 4, problems, seed, "letters")["right"]}
+    row |= survey_questions(model, problems, seed)
     write_log(path.with_name(f"{path.stem}_other.csv"), [row], command)
 
 
@@ -302,7 +346,7 @@ def imitate(run: Run, stage: str, examples: list[Example], problems: int) -> Non
     loop = sft(model, examples, plan.epochs, plan.rate, seed=run.seed)
     rows = list(timed(loop))
     write_log(path.with_suffix(".csv"), rows, run.command)
-    survey_checkpoint(model, path, problems, run.command)
+    survey_checkpoint(model, path, problems, run.seed, run.command)
     save_checkpoint(path, model, finished=True, **run.notes(stage))
 
 
@@ -311,11 +355,13 @@ class Lesson:
     """What a stage of reinforcement learning asks, and what it pays for how long.
 
     `parts` has (steps, reward) pairs, one after the other; `preference` is watched.
+    `kl` is the weight of the KL term.
     """
 
     ask: Callable[[int, int, int], list[Task]]
     parts: Sequence[tuple[int, Reward]]
     preference: Preference | None = None
+    kl: float = 0.0
 
 
 def reinforce(run: Run, stage: str, lesson: Lesson, problems: int) -> None:
@@ -327,6 +373,7 @@ def reinforce(run: Run, stage: str, lesson: Lesson, problems: int) -> None:
     if finished(path):
         return
     reference = run.begin(stage)
+    settings = replace(SETTINGS, loss=replace(SETTINGS.loss, kl_weight=lesson.kl))
     if path.exists():
         model, optimizer, notes = load_training(path, SETTINGS.updates.lr)
         check_notes(path.name, notes, run.notes(stage))
@@ -340,7 +387,7 @@ def reinforce(run: Run, stage: str, lesson: Lesson, problems: int) -> None:
         watched = Watched(reward)
         env = Environment(lesson.ask, watched)
         first = max(start, end - steps)
-        loop = grpo(model, reference, end, SETTINGS, env, run.seed, optimizer, first)
+        loop = grpo(model, reference, end, settings, env, run.seed, optimizer, first)
         for row in timed(loop, rows[-1]["seconds"] if rows else 0.0):
             rows.append(row | watched.means(lesson.preference))
             done = row["step"] + 1
@@ -349,13 +396,16 @@ def reinforce(run: Run, stage: str, lesson: Lesson, problems: int) -> None:
                 notes = run.notes(stage) | {"step": done, "finished": False}
                 save_checkpoint(path, model, optimizer, **notes)
     write_log(path.with_suffix(".csv"), rows, run.command)
-    survey_checkpoint(model, path, problems, run.command)
+    about = (run.seed, run.command, lesson.preference)
+    survey_checkpoint(model, path, problems, *about)
     save_checkpoint(path, model, step=last, finished=True, **run.notes(stage))
 
 
 def run_cold_start(run: Run, problems: int) -> None:
     """Base -> Dev1: imitate curated solutions."""
-    imitate(run, "cold-start", cold_start(run.plan.cold, run.seed), problems)
+    plan = run.plan
+    examples = cold_start(plan.cold, run.seed, TERMS, plan.longest)
+    imitate(run, "cold-start", examples, problems)
 
 
 def run_reason(run: Run, problems: int) -> None:
@@ -400,7 +450,8 @@ def run_tune(run: Run, problems: int) -> None:
 def run_prefer(run: Run, problems: int) -> None:
     """Choices between answers of Dev3 -> a preference.
 
-    Leaves its weights, and how often it agrees with choices that it has not seen.
+    Leaves its weights, how often it agrees with choices that it has not seen, and the
+    mean score and taste of Dev3's answers to the held-out tasks, a number a length.
     """
     path = run.path("prefer", ".json")
     if path.exists():
@@ -417,6 +468,9 @@ def run_prefer(run: Run, problems: int) -> None:
         "agrees": agreement(preference, pairs[:half]),
         "agrees_new": agreement(preference, pairs[half:]),
     }
+    marks = marks_of(preference)
+    rows = [survey(model, n, problems, run.seed, marks=marks) for n in TESTED]
+    learned |= {name: [row[name] for row in rows] for name in marks}
     text = json.dumps(learned, indent=1) + "\n"
     write_atomically(path, lambda partial: partial.write_text(text))
 
@@ -438,7 +492,7 @@ def run_align(run: Run, problems: int) -> None:
     early = all_round_reward(replace(plan, taste=0.0), preference)
     parts = [(plan.align - plan.late, early)] if plan.late < plan.align else []
     parts.append((plan.late, all_round_reward(plan, preference)))
-    reinforce(run, "align", Lesson(mixture_of, parts, preference), problems)
+    reinforce(run, "align", Lesson(mixture_of, parts, preference, plan.kl), problems)
 
 
 STAGE = {
@@ -454,6 +508,13 @@ STAGE = {
 # the price of a language
 
 
+def base_of(job: Job) -> Path:
+    """The base model of a run, which is that of its seed."""
+    row = RUNS[job.name]
+    name = row.model if isinstance(row, Survey) else row.base
+    return job.weights(name.format(seed=job.seed))
+
+
 def price_loop(job: Job, model: Model, reference: Model) -> Iterator[Row]:
     """The steps of R1-Zero with a reward for one script, or with none."""
     row = RUNS[job.name]
@@ -466,10 +527,10 @@ def price_loop(job: Job, model: Model, reference: Model) -> Iterator[Row]:
 def run_price(job: Job) -> Row:
     """What does the language cost? From the base model, as in chapter 13."""
     row = RUNS[job.name]
-    base = new_policy(load_checkpoint(job.weights(row.base))[0])
+    base = new_policy(load_checkpoint(base_of(job))[0])
     model = new_policy(base)
     rows = list(price_loop(job, model, base))
-    survey_checkpoint(model, job.path(ending=""), row.problems, job.command)
+    survey_checkpoint(model, job.path(ending=""), row.problems, job.seed, job.command)
     job.write(rows)
     return rows[-1]
 
@@ -480,8 +541,7 @@ def run_price(job: Job) -> Row:
 def run_of(job: Job) -> Run:
     """The files of a run of a plan."""
     row = RUNS[job.name]
-    base = job.weights(row.base)
-    return Run(job.out, job.name, row.plan, job.seed, base, row.shared)
+    return Run(job.out, job.name, row.plan, job.seed, base_of(job), row.shared)
 
 
 def make(job: Job) -> Row:
@@ -490,8 +550,8 @@ def make(job: Job) -> Row:
     if isinstance(row, Price):
         return run_price(job)
     if isinstance(row, Survey):
-        model = new_policy(load_checkpoint(job.weights(row.model))[0])
-        survey_checkpoint(model, job.path(ending=""), row.problems, job.command)
+        model, path = new_policy(load_checkpoint(base_of(job))[0]), job.path(ending="")
+        survey_checkpoint(model, path, row.problems, job.seed, job.command)
         return {}
     own, main = run_of(job), run_of(replace(job, name="main"))
     stages = row.plan.stages()

@@ -18,11 +18,15 @@ from r1.train.finetuning import Example
 
 
 def cold_start(
-    count: int, seed: int = 0, terms: tuple[int, int] = (3, 8)
+    count: int,
+    seed: int = 0,
+    terms: tuple[int, int] = (3, 8),
+    longest: int | None = None,
 ) -> list[Example]:
     """Curated solutions to different problems: right, clean, in digits, summed up.
 
     Long ones are rare: each number of terms has half as many as the one before it.
+    Those of more than `longest` terms are taken out; nothing else of the list changes.
 
     Raises ValueError for fewer than one.
     """
@@ -34,8 +38,12 @@ def cold_start(
     while len(examples) < count:
         (size,) = rng.choices(sizes, weights)
         task = random_task(rng, (size, size))
-        examples.setdefault(task.prompt, Example(task.prompt, solution(task)))
-    return list(examples.values())
+        examples.setdefault(task.prompt, (size, solution(task)))
+    return [
+        Example(prompt, answer)
+        for prompt, (size, answer) in examples.items()
+        if longest is None or size <= longest
+    ]
 
 
 def other_data(count: int, seed: int = 0) -> list[Example]:

@@ -55,6 +55,12 @@ def taste(task: Task, answer: str) -> float:
     return matching / 5 - 0.1 * (len(answer) - matching)
 
 
+def taste_of(task: Task, text: str) -> float:
+    """The `taste` of the answer in a text; 0 where the form is not kept."""
+    answer = read(text)
+    return taste(task, answer.answer) if answer else 0.0
+
+
 def choose(
     rng: random.Random, task: Task, one: str, two: str, noise: float = 0.1
 ) -> Pair:

@@ -1,7 +1,7 @@
 """What a checkpoint of chapter 14 can do: one row of numbers a question."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from r1.model.sampling import ask
 from r1.model.transformer import Model
@@ -10,6 +10,7 @@ from r1.text.readable import Reading, Task, judge, random_question, random_task
 from r1.text.tokenizer import encode
 
 SURVEYED_TOKENS = 72  # tokens; a worked solution of eight terms has 52
+Marks = Mapping[str, Callable[[Task, str], float]]  # what else an answer is worth
 
 
 def answers_to(
@@ -24,11 +25,14 @@ def answers_to(
     return [answer.text for group in groups for answer in group]
 
 
-def describe_answers(asked: Sequence[Task], texts: Sequence[str]) -> dict[str, float]:
+def describe_answers(
+    asked: Sequence[Task], texts: Sequence[str], marks: Marks | None = None
+) -> dict[str, float]:
     """Shares of what `judge` finds in answers, and means.
 
     language: of the symbols of a thought, those in the script of the question, mean
-    over answers that think. tokens: mean length. readable: see Reading.
+    over answers that think. tokens: mean length. readable: see Reading. For each of
+    `marks` there is the mean of what it gives to an answer.
     """
     readings = [judge(*pair) for pair in zip(asked, texts, strict=True)]
     row = {
@@ -42,19 +46,30 @@ def describe_answers(asked: Sequence[Task], texts: Sequence[str]) -> dict[str, f
     ]
     row["language"] = sum(shares) / len(shares) if shares else float("nan")
     row["tokens"] = sum(len(encode(text)) for text in texts) / len(texts)
+    for name, mark in (marks or {}).items():
+        row[name] = sum(map(mark, asked, texts)) / len(texts)
     return row
 
 
 def survey(
-    model: Model, terms: int, problems: int = 256, seed: int = 0, script="digits"
+    model: Model,
+    terms: int,
+    problems: int = 256,
+    seed: int = 0,
+    script: str = "digits",
+    marks: Marks | None = None,
 ) -> dict[str, float]:
-    """Answer held-out problems of `terms` terms once each; see `describe_answers`."""
+    """Answer held-out problems of `terms` terms once each; see `describe_answers`.
+
+    The problems depend on `seed`, `terms` and `script` alone: models that are compared
+    are asked the same.
+    """
     rng = random.Random(f"survey/{seed}/{terms}")
     asked = [
         random_task(rng, (terms, terms), held_out=True, script=script)
         for _ in range(problems)
     ]
-    return describe_answers(asked, answers_to(model, asked, seed))
+    return describe_answers(asked, answers_to(model, asked, seed), marks)
 
 
 def survey_questions(
