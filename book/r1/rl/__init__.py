@@ -53,6 +53,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "losses_after_r1": [
             "NONE",
+            "PrintedLoss",
             "cispo_loss",
             "gspo_loss",
             "gspo_token_loss",

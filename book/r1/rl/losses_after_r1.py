@@ -5,12 +5,13 @@ Loss; r1.rl.grpo is given it in its settings.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from r1.rl.losses import Loss, clipped_surrogate, ratio, silenced
+from r1.rl.losses import Loss, clipped_surrogate, kl, ratio, silenced
 from r1.train.likelihood import aggregate
 
 NONE = torch.zeros(())
@@ -97,6 +98,46 @@ def product_loss(
     clipped = silenced(product, token_advantages, clip).to(logp.dtype)
     loss = -aggregate(objective, mask, "sequence")
     return Loss(loss, NONE, aggregate(clipped, mask, "token"))
+
+
+@dataclass(frozen=True)
+class PrintedLoss:
+    r"""R1's objective as it is printed: $-\frac1B \sum_i \left( \min(P_i A_i,
+    \mathrm{clip}(P_i) A_i) - \beta\, k_3 \right)$ with the probabilities of whole
+    answers in both terms.
+
+    $P_i$ is the product of the ratios of the tokens, and $k_3 = Q_i - \log Q_i - 1$ with
+    $Q_i = \pi_\mathrm{ref}(o_i) / \pi(o_i)$. The defaults are R1's. In `clipped` is the
+    share of tokens in answers that the clip has silenced.
+
+    Source: DeepSeek-R1, equations 1 and 2 (range and weight: version 2, section 3.2.1).
+    """
+
+    clip: tuple[float, float] = (10.0, 10.0)
+    kl_weight: float = 0.001
+
+    def __call__(
+        self,
+        logp: Float[Tensor, "batch seq"],
+        logp_old: Float[Tensor, "batch seq"],
+        advantages: Float[Tensor, " batch"],
+        mask: Bool[Tensor, "batch seq"],
+        logp_ref: Float[Tensor, "batch seq"],
+    ) -> Loss:
+        """The loss; the loop gives `logp_ref` where `kl_weight` is not 0."""
+        # The log-probability of an answer is the sum of those of its tokens.
+        whole, old, ref = (
+            x.masked_fill(~mask, 0.0).sum(-1) for x in (logp, logp_old, logp_ref)
+        )
+        product = (whole - old.detach()).exp()
+        divergence = kl(whole, ref.detach())
+        surrogate = clipped_surrogate(product, advantages, self.clip)
+        gone = silenced(product, advantages, self.clip)[:, None].expand_as(logp)
+        return Loss(
+            -(surrogate - self.kl_weight * divergence).mean(),
+            divergence.detach().mean(),
+            aggregate(gone.to(logp.dtype), mask, "token"),
+        )
 
 
 def cispo_loss(
