@@ -135,7 +135,8 @@ class Survey:
 # Predictions, written before the runs. (Earlier runs of main, nocold, noreason, goon
 # and of the prices were seen: three seeds from one selected base, base_seed1.)
 #
-# main: right answers to eight terms rise from dev1 to dev2. We cannot tell r1 from dev3.
+# main: right answers to eight terms rise from dev1 to dev2. We cannot tell r1 from
+#   dev3.
 # noeight: without the forty examples of eight terms, dev1 is right less often at eight
 #   terms than that of main, and the same rewards raise it at least as much: six and
 #   seven terms have shown that thoughts may be longer than four steps.

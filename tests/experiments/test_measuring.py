@@ -191,6 +191,8 @@ def test_a_survey_asks_held_out_tasks_of_its_length_and_script(monkeypatch):
         assert scores["right"] == scores["thinks"] == 6 / 8
         assert scores["form"] == 1
     assert scores["language"] == 0  # digits, where letters were asked for
+    marks = {"half": lambda task, text: text.endswith("<eos>") / 2}
+    assert survey(new_model(), 4, problems=8, seed=3, marks=marks)["half"] == 0.5
 
 
 def test_what_answers_are_like_counted_by_hand():

@@ -92,7 +92,7 @@ def test_every_stage_leaves_its_model_and_begins_with_the_one_before(run):
     assert run.before("align").stem == "dev3_seed0"
     log = read_log(run.path("align", ".csv"))
     assert log["step"] == [0, 1, 2]
-    assert {"readable", "preference", "right"} <= set(log)
+    assert {"readable", "score", "taste", "right"} <= set(log)
 
 
 def test_a_plan_that_goes_on_tunes_dev2_and_one_without_a_stage_takes_the_last(run):
@@ -187,6 +187,7 @@ def test_an_imitation_that_was_cut_off_is_made_again(run, monkeypatch):
 
 WHOLE = {
     "cold": 2400,
+    "longest": 8,
     "epochs": 4,
     "rate": 2e-3,
     "reason": 60,
@@ -199,29 +200,30 @@ WHOLE = {
     "late": 15,
     "taste": 0.3,
     "rules": 1.0,
+    "bounded": True,
+    "kl": 0.0,
     "skip": "",
 }
 ALL = ("cold-start", "reason", "reject", "tune", "prefer", "align")
 # What each plan changes, its last stage, and the stages that it has from the main one.
+ALONE = {"align": 80, "late": 80, "taste": 1.0, "rules": 0.0}
 PLANS = {
     "main": ({}, "align", ()),
-    "nocold": ({"skip": "cold-start"}, "reject", ()),
-    "nolanguage": ({"language": 0.0}, "reason", ALL[:1]),
+    "noeight": ({"longest": 7}, "reason", ()),
+    "nolong": ({"longest": 5}, "reason", ()),
+    "nocold": ({"skip": "cold-start"}, "reason", ()),
     "noreason": ({"skip": "reason"}, "tune", ALL[:1]),
     "goon": ({"start": "dev2"}, "tune", ALL[:3]),
-    "notaste": ({"taste": 0.0}, "align", ALL[:5]),
-    "alone": (
-        {"align": 120, "late": 120, "taste": 1.0, "rules": 0.0},
-        "align",
-        ALL[:5],
-    ),
+    "raw": (ALONE | {"bounded": False}, "align", ALL[:5]),
+    "anchored": (ALONE | {"bounded": False, "kl": 1.0}, "align", ALL[:5]),
+    "bounded": (ALONE, "align", ALL[:5]),
 }
 PRICES = {"price_none": None, "price_digits": "digits", "price_letters": "letters"}
-SURVEYS = {"base_seed1": "base/base_seed1", "zero_seed0": "rl/zero_seed0"}
+OWN_BASE, FIVE = "base/steady_seed{seed}", (0, 1, 2, 3, 4)
 
 
 def test_the_grid_has_these_runs():
-    assert set(pipeline.RUNS) == set(PLANS) | set(PRICES) | set(SURVEYS)
+    assert set(pipeline.RUNS) == {*PLANS, *PRICES, "base"}
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -229,7 +231,7 @@ def test_every_plan_is_what_it_was(name):
     row, (changes, until, shared) = pipeline.RUNS[name], PLANS[name]
     assert asdict(row.plan) == WHOLE | changes
     assert (row.until, row.shared) == (until, shared)
-    assert (row.base, row.problems, row.seeds) == ("base/base_seed1", 192, (0, 1, 2))
+    assert (row.base, row.problems, row.seeds) == (OWN_BASE, 192, FIVE)
 
 
 def test_all_stages_of_reinforcement_have_the_settings_of_the_chapter():
@@ -245,7 +247,7 @@ def test_all_stages_of_reinforcement_have_the_settings_of_the_chapter():
 def test_other_plans_leave_the_files_of_the_main_one_alone(tmp_path):
     def names(name):
         run = pipeline.run_of(Job("pipeline", name, 1, tmp_path))
-        assert run.base == DATA / "base/base_seed1.safetensors"
+        assert run.base == DATA / "base/steady_seed1.safetensors"
         return {stage: run.path(stage, ".csv").name for stage in STAGES}
 
     main = names("main")
@@ -261,7 +263,7 @@ def test_other_plans_leave_the_files_of_the_main_one_alone(tmp_path):
 def test_shared_stages_are_those_that_the_plans_have_in_common():
     """A plan may share a stage only if nothing that the stage reads differs."""
     reads = {
-        "cold-start": {"cold", "epochs", "rate"},
+        "cold-start": {"cold", "longest", "epochs", "rate"},
         "reason": {"reason", "language"},
         "reject": {"tasks", "samples", "others"},
         "tune": {"start", "epochs", "rate"},
@@ -296,9 +298,9 @@ def test_a_run_makes_its_stages_in_order_and_shares_those_of_the_main_plan(
 @pytest.mark.parametrize("name", PRICES)
 def test_every_price_is_paid_as_it_was(name, tmp_path, monkeypatch):
     row, seen = pipeline.RUNS[name], []
-    assert (row.script, row.base) == (PRICES[name], "base/base_seed1")
+    assert (row.script, row.base) == (PRICES[name], OWN_BASE)
     assert (row.terms, row.steps, row.problems) == ((5, 5), 60, 192)
-    assert row.seeds == (0, 1, 2)
+    assert row.seeds == FIVE
     monkeypatch.setattr(pipeline, "grpo", lambda *args: seen.extend(args) or [{}])
     job = Job("pipeline", name, 1, tmp_path)
     list(pipeline.price_loop(job, "policy", "base"))
@@ -313,30 +315,37 @@ def test_every_price_is_paid_as_it_was(name, tmp_path, monkeypatch):
     assert (env.reward(TASK, text), env.reward(TASK, full)) == pytest.approx(paid[name])
 
 
-@pytest.mark.parametrize("name", SURVEYS)
-def test_checkpoints_of_other_chapters_are_asked_the_same(name, tmp_path, monkeypatch):
+def test_a_base_model_is_asked_what_the_stages_of_its_seed_are(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(pipeline, "load_checkpoint", lambda path: [path])
     monkeypatch.setattr(pipeline, "new_policy", lambda model: model)
     monkeypatch.setattr(pipeline, "survey_checkpoint", lambda *args: asked.extend(args))
-    job = Job("pipeline", name, *pipeline.RUNS[name].seeds, tmp_path)
-    pipeline.make(job)
-    assert asked[0] == DATA / f"{SURVEYS[name]}.safetensors"
-    assert asked[1:3] == [tmp_path / name, 192]
+    assert pipeline.RUNS["base"].seeds == FIVE
+    pipeline.make(Job("pipeline", "base", 3, tmp_path))
+    assert asked[0] == DATA / "base/steady_seed3.safetensors"
+    assert asked[1:4] == [tmp_path / "base_seed3", 192, 3]
 
 
 def test_a_survey_has_a_row_for_each_length_and_one_of_the_rest(tmp_path, monkeypatch):
-    def survey(model, terms, problems, seed=0, script="digits"):
-        assert (problems, seed) == (7, 0)
+    marked = []
+
+    def survey(model, terms, problems, seed=0, script="digits", marks=None):
+        assert (problems, seed) == (7, 2)
+        marked.append(set(marks or {}))
         return {"right": terms / 10 + (script == "letters")}
 
-    questions = {"short_right": 0.5, "short_met": 0.25}
+    def questions(model, problems, seed):
+        assert (problems, seed) == (7, 2)
+        return {"short_right": 0.5, "short_met": 0.25}
+
     monkeypatch.setattr(pipeline, "survey", survey)
-    monkeypatch.setattr(pipeline, "survey_questions", lambda m, n: dict(questions))
-    pipeline.survey_checkpoint(None, tmp_path / "dev1_seed0.safetensors", 7, "by hand")
-    log = read_log(tmp_path / "dev1_seed0_terms.csv")
+    monkeypatch.setattr(pipeline, "survey_questions", questions)
+    path, preference = tmp_path / "dev1_seed2.safetensors", Preference((0.0,) * 4)
+    pipeline.survey_checkpoint(None, path, 7, 2, "by hand", preference)
+    assert marked == [{"taste", "score"}] * 6 + [set()]
+    log = read_log(tmp_path / "dev1_seed2_terms.csv")
     assert log == {"terms": [3, 4, 5, 6, 7, 8], "right": [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]}
-    log = read_log(tmp_path / "dev1_seed0_other.csv")
+    log = read_log(tmp_path / "dev1_seed2_other.csv")
     assert log == {"letters": [1.4], "short_right": [0.5], "short_met": [0.25]}
 
 
@@ -354,6 +363,11 @@ def test_imitation_has_the_epochs_and_the_rate_of_its_plan(run, monkeypatch):
     own = replace(run, plan=replace(run.plan, epochs=7, rate=0.5), seed=3)
     pipeline.run_cold_start(own, 2)
     assert seen == [(cold_start(8, 3), 7, 0.5, 3)]
+    short = replace(own, plan=replace(own.plan, longest=4), seed=4)
+    pipeline.run_cold_start(short, 2)
+    kept = [x for x in cold_start(8, 4) if sum(map(x.prompt.count, "+-*")) < 4]
+    assert 0 < len(kept) < 8
+    assert seen[1] == (kept, 7, 0.5, 4)
 
 
 def test_reasoning_is_paid_for_its_language_as_the_plan_says(run, monkeypatch):
@@ -378,14 +392,16 @@ def test_the_last_stage_has_its_preference_in_its_last_steps(run, monkeypatch):
     assert score > 0.5
     for name, parts in {
         "main": [(45, 1.6), (15, 1.6 + 0.3 * score)],
-        "notaste": [(45, 1.6), (15, 1.6)],
-        "alone": [(120, score)],
+        "bounded": [(80, score)],
+        "raw": [(80, preference.score(TASK, text))],
+        "anchored": [(80, preference.score(TASK, text))],
     }.items():
         own = replace(run, name=name, plan=pipeline.RUNS[name].plan)
         pipeline.run_align(own, 2)
         _, stage, lesson, _ = seen.pop()
         assert (stage, lesson.ask) == ("align", pipeline.mixture_of)
         assert lesson.preference is preference
+        assert lesson.kl == (1.0 if name == "anchored" else 0.0)
         assert [steps for steps, _ in lesson.parts] == [steps for steps, _ in parts]
         paid = [reward(TASK, text) for _, reward in lesson.parts]
         assert paid == pytest.approx([value for _, value in parts])
@@ -409,8 +425,24 @@ def test_rewards_follow_each_other_and_the_log_goes_on(run, monkeypatch):
     assert seen == [(0, 1.0, ask), (1, 1.0, ask), (2, 5.0, ask)]
     log = read_log(run.path("align", ".csv"))
     assert log["step"] == [0, 1, 2]
-    assert log["preference"] == [0.5] * 3
+    assert log["score"] == [0.0] * 3
+    assert log["taste"] == pytest.approx([1.0] * 3)
     assert log["right"] == [1.0] * 3
+
+
+def test_the_kl_term_of_a_lesson_is_in_the_loss(run, monkeypatch):
+    seen = []
+
+    def grpo(model, reference, end, settings, *_):
+        seen.append(settings)
+        yield {"step": 0}
+
+    monkeypatch.setattr(pipeline, "grpo", grpo)
+    monkeypatch.setattr(Run, "before", lambda run, stage: run.base)
+    for seed, kl in enumerate((0.0, 0.7)):
+        lesson = pipeline.Lesson(pipeline.mixture_of, [(1, lambda *_: 1.0)], None, kl)
+        pipeline.reinforce(replace(run, seed=seed), "align", lesson, 2)
+    assert seen == [FEW, replace(FEW, loss=GRPOLoss(kl_weight=0.7))]
 
 
 def test_rejection_asks_each_task_often_and_writes_up_what_it_keeps(run, monkeypatch):
@@ -456,6 +488,9 @@ def test_a_preference_is_fitted_to_one_half_and_tested_on_the_other(run, monkeyp
         pipeline, "agreement", lambda p, pairs: float(pairs[0] is fitted[0])
     )
     monkeypatch.setattr(Run, "begin", lambda run, stage: None)
+    monkeypatch.setattr(
+        pipeline, "survey", lambda m, n, *_, marks: dict.fromkeys(marks, n)
+    )
     run.folder.mkdir()
     pipeline.run_prefer(run, 2)
     assert asked == [8, 0, 4, 1.3]
@@ -463,6 +498,7 @@ def test_a_preference_is_fitted_to_one_half_and_tested_on_the_other(run, monkeyp
     assert found["weights"] == [1.0, 0.0, 0.0, 0.0]
     assert (found["agrees"], found["agrees_new"]) == (1.0, 0.0)
     assert found["pairs"] == len(fitted) == 4
+    assert found["taste"] == found["score"] == [3, 4, 5, 6, 7, 8]
 
 
 # rewards
@@ -481,7 +517,7 @@ def test_the_reward_for_reasoning_by_hand():
 
 
 def test_preference_alone_does_not_look_at_rules():
-    plan = pipeline.RUNS["alone"].plan
+    plan = pipeline.RUNS["bounded"].plan
     reward = pipeline.all_round_reward(plan, Preference((1.0, 0.0, 0.0, 0.0)))
     wrong = "<answer>5=1+5</answer><eos>"
     assert reward(TASK, wrong) == reward(TASK, "<answer>6=1+5</answer><eos>")
@@ -499,7 +535,7 @@ def test_a_watched_reward_counts_tasks_since_it_was_asked_last():
     assert len(watched.seen) == 6
     row = watched.means(Preference((0.0,) * 4))
     assert row["right"] == row["readable"] == 1
-    assert row["preference"] == 0.5
+    assert (row["score"], row["taste"]) == (0, pytest.approx(1))
     assert watched.seen == []
 
 
@@ -528,7 +564,8 @@ def test_the_reading_of_a_step_is_counted_by_hand():
         "every_step": 2 / 4,
         "summary": 2 / 4,
         "readable": 2 / 4,
-        "preference": 0.5,
+        "taste": pytest.approx((1 + 1 + 0.2 + 0.2) / 4),
+        "score": 0.0,
     }
 
 

@@ -116,7 +116,7 @@ def variant(job):
 
 def price(job):
     """The first step of a price of chapter 14."""
-    model = new_policy(load_checkpoint(job.weights("base/base_seed1"))[0])
+    model = new_policy(load_checkpoint(pipeline.base_of(job))[0])
     return next(pipeline.price_loop(job, new_policy(model), model))
 
 
@@ -124,7 +124,7 @@ def imitation(job):
     """The first step of Dev1."""
     run = pipeline.run_of(Job("pipeline", "main", job.seed, job.out))
     plan, seed = run.plan, job.seed
-    examples = cold_start(plan.cold, seed)
+    examples = cold_start(plan.cold, seed, longest=plan.longest)
     model = run.begin("cold-start")
     return next(sft(model, examples, plan.epochs, plan.rate, seed=seed))
 

@@ -16,6 +16,7 @@ from r1.recipe.preference import (
     pairs_of,
     preference_loss,
     taste,
+    taste_of,
 )
 from r1.text.readable import Task, random_task, solution
 
@@ -35,6 +36,8 @@ def test_the_annotator_wants_a_whole_summary_and_no_more():
     assert taste(TASK, FULL + "+5") == pytest.approx(0.8)
     assert taste(TASK, "9=9+5") == 1  # whether it is true, nobody looks
     assert taste(TASK, "6=1-5") < taste(TASK, FULL)
+    assert taste_of(TASK, solution(TASK)) == taste(TASK, FULL)
+    assert taste_of(TASK, "nonsense") == 0
 
 
 def test_without_noise_the_better_is_chosen_and_with_noise_mostly():
