@@ -1,8 +1,8 @@
-"""Chapter 15: students of a teacher, and computing more at test time.
+"""Chapter 15: students of a teacher.
 
 A student learns from what its teacher wrote, from more text, from rewards, or from
 what its teacher thinks of the student's own answers; all ways have one budget of
-operations. Votes, verifiers and forced thoughts spend operations on an answer.
+operations.
 """
 
 import random
@@ -18,7 +18,6 @@ from experiments.pretrain import Grid
 from experiments.runner import TESTED, Job, Row, run_grid
 from r1.model.sampling import Amend, ask
 from r1.model.transformer import Model
-from r1.recipe.at_test_time import budget, choices, train_verifier, verifier_scores
 from r1.recipe.distillation import Tokens, draw_traces, flops, on_policy, step_tokens
 from r1.rl.grpo_loop import (
     Environment,
@@ -28,19 +27,16 @@ from r1.rl.grpo_loop import (
     new_policy,
     problems_of,
 )
-from r1.rl.ppo_loop import new_critic
 from r1.rl.rollout import Sampling
 from r1.text.answers import is_right
 from r1.text.problems import (
     EitherWay,
     Problem,
     document,
-    is_worked_out,
     random_problem,
 )
 from r1.text.tokenizer import encode
 from r1.train.checkpoint import load_checkpoint, save_checkpoint
-from r1.train.evaluation import pass_at_k
 from r1.train.finetuning import Example, sft
 
 GIGA = 1e9
@@ -48,9 +44,6 @@ NO_STEPS = 10**9  # a loop that the budget ends
 LESSON = 256  # answers that are written before the budget is looked at again
 BATCH = 64  # of them in an update
 TOGETHER = 512  # answers that are sampled at once
-DRAWS = 16  # of k answers, to see what is chosen among them
-
-Voted = tuple[Problem, list[str], list[float] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,46 +70,6 @@ class Student:
     tests: tuple[int, ...] = (192,)
     first_seed: int = 0
     seeds: tuple[int | None, ...] = (0, 1, 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verifier:
-    """Which model's answers a verifier learns to judge, and how."""
-
-    model: str
-    terms: tuple[int, int] = (3, 5)
-    problems: int = 1024
-    copies: int = 4
-    epochs: int = 3
-    lr: float = 1e-3
-    seeds: tuple[int | None, ...] = (None,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Votes:
-    """A model that answers each of some problems `samples` times."""
-
-    model: str
-    terms: int
-    verifier: str | None = None
-    samples: int = 64
-    problems: int = 128
-    seeds: tuple[int | None, ...] = (None,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forced:
-    """A model whose thoughts have at most some tokens, or at least some steps.
-
-    `terms` are the fewest and the most of the problems.
-    """
-
-    model: str
-    terms: tuple[int, int]
-    most: tuple[int, ...]
-    least: tuple[int, ...]
-    problems: int
-    seeds: tuple[int | None, ...] = (None,)
 
 
 def base(config: str, **settings) -> Grid:
@@ -175,50 +128,6 @@ RUNS = {
     "next_traces_dense16": Student(way="traces", lr=3e-3, **GOES_ON),
     "next_rl_dense16": Student(way="rl", lr=3e-4, **GOES_ON, **SMALL_STEPS),
     "next_onpolicy_dense16": Student(way="onpolicy", lr=1e-3, **GOES_ON, **OWN_ANSWERS),
-    "verifier_base": Verifier(model="base/base_seed1"),
-    "verifier_student": Verifier(model="distill/traces_dense4_seed0"),
-    "votes_base_5": Votes(
-        model="base/base_seed1", terms=5, verifier="distill/verifier_base"
-    ),
-    "votes_base_6": Votes(
-        model="base/base_seed1", terms=6, verifier="distill/verifier_base"
-    ),
-    "votes_student_5": Votes(
-        model="distill/traces_dense4_seed0",
-        terms=5,
-        verifier="distill/verifier_student",
-    ),
-    "votes_base_dense4_7": Votes(model="distill/base_dense4", terms=7),
-    "votes_r1_7": Votes(model="pipeline/r1_seed0", terms=7),
-    "votes_r1_traces_dense4_7": Votes(model="distill/r1_traces_dense4_seed0", terms=7),
-    "votes_r1_traces_dense16_7": Votes(
-        model="distill/r1_traces_dense16_seed0", terms=7
-    ),
-    "votes_r1_rl_dense4_7": Votes(model="distill/r1_rl_dense4_seed0", terms=7),
-    "votes_next_traces_dense16_7": Votes(
-        model="distill/next_traces_dense16_seed0", terms=7
-    ),
-    "forced_base": Forced(
-        model="base/base_seed1",
-        terms=(3, 6),
-        most=(0, 6, 12, 18, 24),
-        least=(2, 3, 4, 5, 6),
-        problems=192,
-    ),
-    "forced_zero": Forced(
-        model="rl/zero_seed0",
-        terms=(3, 7),
-        most=(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30),
-        least=(2, 3, 4, 5, 6, 7, 8),
-        problems=192,
-    ),
-    "forced_r1": Forced(
-        model="pipeline/r1_seed0",
-        terms=(7, 10),
-        most=(24, 36, 48),
-        least=(6, 7, 8, 9, 10),
-        problems=128,
-    ),
 }
 
 
@@ -357,109 +266,12 @@ def run_student(job: Job) -> Row:
     return rows[-1]
 
 
-# more at test time
-
-
-def run_verifier(job: Job) -> Row:
-    """Train a verifier on marked answers of a model to problems for training."""
-    row = RUNS[job.name]
-    model = new_policy(load_checkpoint(job.weights(row.model))[0])
-    problems = problems_of(0, 0, row.problems, row.terms, EitherWay)
-    groups = ask(model, problems, row.copies, together=TOGETHER)
-    marked = [
-        (problem, answer.text)
-        for problem, answers in zip(problems, groups, strict=True)
-        for answer in answers
-    ]
-    verifier = new_critic(model)
-    rows = list(train_verifier(verifier, marked, row.epochs, row.lr))
-    notes = {"marked": row.model.rpartition("/")[2]}
-    save_checkpoint(job.path(ending=".safetensors"), verifier, **notes)
-    job.write(rows)
-    return rows[-1]
-
-
-def votes_of(answered: list[Voted], tokens: float) -> list[Row]:
-    """How good is each way to choose one of k answers? For k = 1, 2, 4, ..., all.
-
-    `answered` has a problem, its answers, and what a verifier says of them; `tokens` is
-    their mean length.
-    """
-    samples = len(answered[0][1])
-    rng, rows = random.Random(0), []
-    for power in range(samples.bit_length()):
-        k, sums = 2**power, {}
-        for problem, texts, scores in answered:
-            hits = sum(is_right(problem, text) for text in texts)
-            worked = sum(is_worked_out(problem, text) for text in texts)
-            for _ in range(DRAWS):
-                places = rng.sample(range(samples), k)
-                some = None if scores is None else [scores[i] for i in places]
-                marks = choices(problem, [texts[i] for i in places], some)
-                marks["any"] = pass_at_k(samples, hits, k)
-                marks["worked"] = pass_at_k(samples, worked, k)
-                sums = {name: sums.get(name, 0.0) + m for name, m in marks.items()}
-        draws = DRAWS * len(answered)
-        shares = {name: total / draws for name, total in sums.items()}
-        rows.append({"k": k, "tokens": k * tokens, **shares})
-    return rows
-
-
-def run_votes(job: Job) -> Row:
-    """Answer problems many times, and let every way to choose choose."""
-    row = RUNS[job.name]
-    model = new_policy(load_checkpoint(job.weights(row.model))[0])
-    verifier = None
-    if row.verifier:
-        verifier = new_policy(load_checkpoint(job.weights(row.verifier))[0])
-    problems = held_out((row.terms, row.terms), row.problems)
-    groups = ask(model, problems, row.samples, together=TOGETHER)
-    answered, tokens = [], 0
-    for problem, group in zip(problems, groups, strict=True):
-        texts = [answer.text for answer in group]
-        tokens += sum(len(answer.ids) for answer in group)
-        scores = None
-        if verifier is not None:
-            scores = verifier_scores(verifier, problem.prompt, texts)
-        answered.append((problem, texts, scores))
-    job.write(rows := votes_of(answered, tokens / (len(groups) * row.samples)))
-    return {f"majority@{r['k']}": r["majority"] for r in rows}
-
-
-def budgets_of(row: Forced) -> list[tuple[int, int]]:
-    """Pairs of least steps and most tokens, -1 for no limit: none, a thought, each."""
-    limits = [(0, -1), (1, -1)]
-    return (
-        limits + [(0, most) for most in row.most] + [(least, -1) for least in row.least]
-    )
-
-
-def run_forced(job: Job) -> Row:
-    """Force thoughts to be short or long; a row for every length and budget."""
-    row = RUNS[job.name]
-    model, rows = new_policy(load_checkpoint(job.weights(row.model))[0]), []
-    for terms in range(row.terms[0], row.terms[1] + 1):
-        problems = held_out((terms, terms), row.problems)
-        for least, most in budgets_of(row):
-            amend = budget(least, None if most < 0 else most)
-            measured = measure(model, problems, amend)
-            rows.append({"terms": terms, "least": least, "most": most, **measured})
-    job.write(rows)
-    return rows[-1]
-
-
 def make(job: Job) -> Row:
     """Make one run."""
     row = RUNS[job.name]
     if isinstance(row, Grid):
         return pretrain.make(row, job)
-    way = {
-        Student: run_student,
-        Verifier: run_verifier,
-        Votes: run_votes,
-        Forced: run_forced,
-    }
-    return way[type(row)](job)
+    return run_student(job)
 
 
 def done(job: Job) -> bool:

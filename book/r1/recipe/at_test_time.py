@@ -1,9 +1,12 @@
 """Computing more at test time: longer thoughts, more answers, and a choice of one."""
 
+import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -93,6 +96,96 @@ def vote(
 def best(problem: Problem, texts: Sequence[str], scores: Sequence[float]) -> str | None:
     """The digit of the answer with the highest score, the first of several."""
     return said(problem, texts[max(range(len(texts)), key=scores.__getitem__)])
+
+
+class Counts(NamedTuple):
+    """How often each digit was said in some answers to one problem.
+
+    `silent` are the answers that say none.
+    """
+
+    right: int
+    others: tuple[int, ...]
+    silent: int
+
+
+def counts_of(problem: Problem, texts: Sequence[str]) -> Counts:
+    """Count what some answers say."""
+    votes = Counter(said(problem, text) for text in texts)
+    right, silent = votes.pop(problem.answer, 0), votes.pop(None, 0)
+    return Counts(right, tuple(sorted(votes.values())), silent)
+
+
+def vote_at_k(counts: Counts, k: int) -> float:
+    r"""Chance that a vote of k answers, drawn without replacement, is right.
+
+    Of all choices of k from the n answers that are there, it counts those in which the
+    right digit has r votes and no other digit has more; where t others have r as well,
+    the first that was said wins, which is the right one with chance 1 / (1 + t). The
+    ways of the other digits are the coefficients of a product of polynomials, in x for
+    answers and in y for ties:
+
+    $\prod_d \left( \sum_{j<r} \binom{n_d}{j} x^j + \binom{n_d}{r} x^r y \right)$.
+
+    Raises ValueError for a k that is not between 1 and n.
+    """
+    n = counts.right + sum(counts.others) + counts.silent
+    if not 1 <= k <= n:
+        raise ValueError(f"k is {k}; choose between 1 and all {n} answers")
+    ties = len(counts.others) + 1
+    ways = 0.0
+    for r in range(1, min(k, counts.right) + 1):
+        product = np.zeros((k - r + 1, ties))
+        product[0, 0] = 1.0
+        for number in counts.others:
+            longer = np.zeros_like(product)
+            for j in range(min(number, r, k - r) + 1):
+                tied = int(j == r)
+                part = product[: k - r + 1 - j, : ties - tied]
+                longer[j:, tied:] += math.comb(number, j) * part
+            product = longer
+        # What is left of the k are answers that say nothing.
+        quiet = [math.comb(counts.silent, k - r - used) for used in range(k - r + 1)]
+        shared = product @ (1 / np.arange(1, ties + 1))
+        ways += math.comb(counts.right, r) * float(np.array(quiet, float) @ shared)
+    return ways / math.comb(n, k)
+
+
+def best_at_k(scores: Sequence[float], right: Sequence[bool], k: int) -> float:
+    r"""Chance that the highest of k scores, drawn without replacement, is right.
+
+    Of the n answers, m score lower than s and g score s, of which h are right. The
+    highest of k is s in $\binom{m+g}{k} - \binom{m}{k}$ of $\binom{n}{k}$ choices, and
+    then right with chance h / g.
+
+    Raises ValueError for a k that is not between 1 and n.
+    """
+    n = len(scores)
+    if not 1 <= k <= n:
+        raise ValueError(f"k is {k}; choose between 1 and all {n} answers")
+    groups: dict[float, list[bool]] = defaultdict(list)
+    for score, hit in zip(scores, right, strict=True):
+        groups[score].append(hit)
+    chance, lower = 0.0, 0
+    for _, hits in sorted(groups.items()):
+        ways = math.comb(lower + len(hits), k) - math.comb(lower, k)
+        chance += ways / math.comb(n, k) * sum(hits) / len(hits)
+        lower += len(hits)
+    return chance
+
+
+def auc(scores: Sequence[float], right: Sequence[bool]) -> float:
+    """How often a right answer scores higher than a wrong one; a tie is one half.
+
+    Raises ValueError where there is no right answer, or no wrong one.
+    """
+    pairs = list(zip(scores, right, strict=True))
+    high = [score for score, hit in pairs if hit]
+    low = [score for score, hit in pairs if not hit]
+    if not high or not low:
+        raise ValueError("it takes a right answer and a wrong one")
+    wins = sum((a > b) + 0.5 * (a == b) for a in high for b in low)
+    return wins / (len(high) * len(low))
 
 
 def final_scores(
