@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "formats",
         "fp8",
         "hugging_face",
+        "indexer",
         "layers",
         "moe",
         "mtp",
@@ -87,6 +88,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "round_to",
         ],
         "hugging_face": ["to_transformers"],
+        "indexer": [
+            "Indexer",
+            "SparseAttention",
+            "choose",
+            "index_loss",
+            "index_scores",
+            "make_sparse",
+            "sparse_layers",
+        ],
         "layers": [
             "RMSNorm",
             "SwiGLU",
