@@ -87,21 +87,28 @@ def base(config: str, **settings) -> Grid:
 OF_ZERO = {"base": "distill/base_dense4", "teacher": "rl/zero_seed0", "terms": (3, 5)}
 BY_TEXT = Student(way="text", budget=300, points=6, lr=3e-3, **OF_ZERO)
 BY_STEPS = Student(way="onpolicy", budget=300, points=6, lr=2e-3, **OF_ZERO)
-# Students of R1, of four sizes, and one of them that goes on.
-OF_R1 = {"teacher": "pipeline/r1_seed0", "terms": (3, 8), "points": 4}
+# Students of R1, from five bases, and one of them that goes on. Of each base there is
+# one checkpoint: seeds are draws of problems and of answers.
+OF_R1 = {"teacher": "distill/teacher_r1", "terms": (3, 8), "points": 4}
 DENSE4 = {"base": "distill/base_dense4", "budget": 600, **OF_R1}
 DENSE16 = {"base": "distill/base_dense16", "budget": 250, **OF_R1}
 MOE4 = {"base": "distill/base_moe4", "budget": 400, **OF_R1}
 MOE16 = {"base": "distill/base_moe16", "budget": 250, **OF_R1}
+EARLY = DENSE16 | {"base": "distill/base_early"}
 GOES_ON = DENSE16 | {"base": "distill/r1_traces_dense16_seed0", "first_seed": 10}
 SMALL_STEPS = {"prompts": 8, "group": 8}
 LARGE_STEPS = {"prompts": 16, "group": 16}
 OWN_ANSWERS = {"prompts": 64, "group": 1}
 ONCE = {"seeds": (0,)}
+FIVE = {"seeds": (0, 1, 2, 3, 4)}
 
 RUNS = {
     "base_dense4": base("dense4", steps=2500),
     "base_dense16": base("dense16", steps=3500, lr=6e-3),
+    # base_dense16 with fewer steps, so that only the base is worse. The number of steps
+    # is chosen by the base alone: its thoughts shall be right less often than nine
+    # times in ten and more often than a guess.
+    "base_early": base("dense16", steps=2000, lr=6e-3),
     "base_moe4": base("moe4", steps=3000, bias_speed=1e-3),
     "base_moe16": base("moe16", steps=3000, lr=6e-3, bias_speed=1e-3),
     "traces_dense4": replace(BY_TEXT, way="traces", tests=(256, 192)),
@@ -110,14 +117,18 @@ RUNS = {
         way="rl", budget=600, points=8, lr=3e-4, **SMALL_STEPS, **OF_ZERO
     ),
     "onpolicy_dense4": replace(BY_STEPS, **OWN_ANSWERS),
-    "r1_traces_dense4": Student(way="traces", lr=3e-3, **DENSE4),
-    "r1_traces_dense16": Student(way="traces", lr=3e-3, **DENSE16),
-    "r1_traces_moe4": Student(way="traces", lr=3e-3, **MOE4),
+    "r1_traces_dense4": Student(way="traces", lr=3e-3, **DENSE4, **FIVE),
+    "r1_traces_dense16": Student(way="traces", lr=3e-3, **DENSE16, **FIVE),
+    "r1_traces_moe4": Student(way="traces", lr=3e-3, **MOE4, **FIVE),
     "r1_traces_moe16": Student(way="traces", lr=3e-3, **MOE16),
-    "r1_rl_dense4": Student(way="rl", lr=3e-4, **DENSE4, **SMALL_STEPS),
-    "r1_rl_dense16": Student(way="rl", lr=3e-4, **DENSE16, **SMALL_STEPS),
-    "r1_rl_moe4": Student(way="rl", lr=1e-4, **MOE4, **LARGE_STEPS),
+    "r1_rl_dense4": Student(way="rl", lr=3e-4, **DENSE4, **SMALL_STEPS, **FIVE),
+    "r1_rl_dense16": Student(way="rl", lr=3e-4, **DENSE16, **SMALL_STEPS, **FIVE),
+    "r1_rl_moe4": Student(way="rl", lr=1e-4, **MOE4, **LARGE_STEPS, **FIVE),
     "r1_rl_moe16": Student(way="rl", lr=1e-4, **MOE16, **LARGE_STEPS),
+    # Prediction, before the runs: from the early base traces are better than rewards at
+    # three to five terms, and the difference is larger than from base_dense16.
+    "r1_traces_early": Student(way="traces", lr=3e-3, **EARLY, **FIVE),
+    "r1_rl_early": Student(way="rl", lr=3e-4, **EARLY, **SMALL_STEPS, **FIVE),
     "r1_onpolicy_dense4": Student(
         way="onpolicy", lr=2e-3, **DENSE4, **OWN_ANSWERS, **ONCE
     ),
@@ -128,6 +139,12 @@ RUNS = {
     "next_traces_dense16": Student(way="traces", lr=3e-3, **GOES_ON),
     "next_rl_dense16": Student(way="rl", lr=3e-4, **GOES_ON, **SMALL_STEPS),
     "next_onpolicy_dense16": Student(way="onpolicy", lr=1e-3, **GOES_ON, **OWN_ANSWERS),
+    # next_rl_dense16 gets worse at eight terms. This run changes the lengths of its
+    # problems alone. Prediction, before the runs: without the shorter problems rewards
+    # make the student better at eight terms than it was.
+    "next_rl_eight": Student(
+        way="rl", lr=3e-4, **GOES_ON | {"terms": (8, 8)}, **SMALL_STEPS
+    ),
 }
 
 

@@ -12,11 +12,10 @@ import torch
 from scripted import answering, bare, new_model, problem_of, thinking, wrong
 
 from experiments import distill
-from experiments.distill import Forced, Student, Verifier, Votes
+from experiments.distill import Student
 from experiments.pretrain import Grid
 from experiments.runner import Job
 from r1.cost.counting import count_parameters
-from r1.recipe.at_test_time import choices
 from r1.rl.grpo_loop import Updates, problems_of
 from r1.rl.losses import GRPOLoss
 from r1.rl.rewards import rule_reward
@@ -26,18 +25,20 @@ from r1.text.tokenizer import EOS_ID, encode
 from r1.train.checkpoint import save_checkpoint
 from r1.train.records import DATA, read_log
 
-THREE, ONCE = (0, 1, 2), (None,)
+THREE = (0, 1, 2)
+FIVE = {"seeds": (0, 1, 2, 3, 4)}
 SIX = EitherWay((7, 3, 5), "*+")
 DRAWN = cache(distill.held_out)  # many tests need the same
 ZERO = {"base": "distill/base_dense4", "teacher": "rl/zero_seed0", "terms": (3, 5)}
 STUDENT = {"epochs": 3, "prompts": 0, "group": 0, "tests": (192,), "first_seed": 0}
 STUDENT |= {"seeds": THREE}
 OF_ZERO = STUDENT | ZERO | {"budget": 300, "points": 6}
-OF_R1 = STUDENT | {"teacher": "pipeline/r1_seed0", "terms": (3, 8), "points": 4}
+OF_R1 = STUDENT | {"teacher": "distill/teacher_r1", "terms": (3, 8), "points": 4}
 DENSE4 = OF_R1 | {"base": "distill/base_dense4", "budget": 600}
 DENSE16 = OF_R1 | {"base": "distill/base_dense16", "budget": 250}
 MOE4 = OF_R1 | {"base": "distill/base_moe4", "budget": 400}
 MOE16 = OF_R1 | {"base": "distill/base_moe16", "budget": 250}
+EARLY = DENSE16 | {"base": "distill/base_early"}
 NEXT = DENSE16 | {"base": "distill/r1_traces_dense16_seed0", "first_seed": 10}
 TRACES = {"way": "traces", "lr": 3e-3}
 RL8 = {"way": "rl", "lr": 3e-4, "prompts": 8, "group": 8}
@@ -49,82 +50,37 @@ STUDENTS = {
     "text_dense4": OF_ZERO | {"way": "text", "lr": 3e-3, "tests": (256, 192)},
     "rl_dense4": OF_ZERO | RL8 | {"budget": 600, "points": 8},
     "onpolicy_dense4": OF_ZERO | OWN,
-    "r1_traces_dense4": DENSE4 | TRACES,
-    "r1_traces_dense16": DENSE16 | TRACES,
-    "r1_traces_moe4": MOE4 | TRACES,
+    "r1_traces_dense4": DENSE4 | TRACES | FIVE,
+    "r1_traces_dense16": DENSE16 | TRACES | FIVE,
+    "r1_traces_moe4": MOE4 | TRACES | FIVE,
     "r1_traces_moe16": MOE16 | TRACES,
-    "r1_rl_dense4": DENSE4 | RL8,
-    "r1_rl_dense16": DENSE16 | RL8,
-    "r1_rl_moe4": MOE4 | RL16,
+    "r1_rl_dense4": DENSE4 | RL8 | FIVE,
+    "r1_rl_dense16": DENSE16 | RL8 | FIVE,
+    "r1_rl_moe4": MOE4 | RL16 | FIVE,
     "r1_rl_moe16": MOE16 | RL16,
+    "r1_traces_early": EARLY | TRACES | FIVE,
+    "r1_rl_early": EARLY | RL8 | FIVE,
     "r1_onpolicy_dense4": DENSE4 | OWN | {"seeds": (0,)},
     "r1_onpolicy_dense16": DENSE16 | OWN | {"seeds": (0,)},
     "r1_onpolicy_moe4": MOE4 | OWN | {"seeds": (0,)},
     "next_traces_dense16": NEXT | TRACES,
     "next_rl_dense16": NEXT | RL8,
     "next_onpolicy_dense16": NEXT | OWN | {"lr": 1e-3},
+    "next_rl_eight": NEXT | RL8 | {"terms": (8, 8)},
 }
-VERIFIER = {"terms": (3, 5), "problems": 1024, "copies": 4, "epochs": 3, "lr": 1e-3}
-VOTES = {"verifier": None, "samples": 64, "problems": 128, "seeds": ONCE}
-OTHERS = {
-    "verifier_base": VERIFIER | {"model": "base/base_seed1", "seeds": ONCE},
-    "verifier_student": VERIFIER
-    | {"model": "distill/traces_dense4_seed0", "seeds": ONCE},
-    "votes_base_5": VOTES
-    | {"model": "base/base_seed1", "terms": 5, "verifier": "distill/verifier_base"},
-    "votes_base_6": VOTES
-    | {"model": "base/base_seed1", "terms": 6, "verifier": "distill/verifier_base"},
-    "votes_student_5": VOTES
-    | {"model": "distill/traces_dense4_seed0", "terms": 5}
-    | {"verifier": "distill/verifier_student"},
-    "votes_base_dense4_7": VOTES | {"model": "distill/base_dense4", "terms": 7},
-    "votes_r1_7": VOTES | {"model": "pipeline/r1_seed0", "terms": 7},
-    "votes_r1_traces_dense4_7": VOTES
-    | {"model": "distill/r1_traces_dense4_seed0", "terms": 7},
-    "votes_r1_traces_dense16_7": VOTES
-    | {"model": "distill/r1_traces_dense16_seed0", "terms": 7},
-    "votes_r1_rl_dense4_7": VOTES | {"model": "distill/r1_rl_dense4_seed0", "terms": 7},
-    "votes_next_traces_dense16_7": VOTES
-    | {"model": "distill/next_traces_dense16_seed0", "terms": 7},
-    "forced_base": {
-        "model": "base/base_seed1",
-        "terms": (3, 6),
-        "most": (0, 6, 12, 18, 24),
-        "least": (2, 3, 4, 5, 6),
-        "problems": 192,
-        "seeds": ONCE,
-    },
-    "forced_zero": {
-        "model": "rl/zero_seed0",
-        "terms": (3, 7),
-        "most": (0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30),
-        "least": (2, 3, 4, 5, 6, 7, 8),
-        "problems": 192,
-        "seeds": ONCE,
-    },
-    "forced_r1": {
-        "model": "pipeline/r1_seed0",
-        "terms": (7, 10),
-        "most": (24, 36, 48),
-        "least": (6, 7, 8, 9, 10),
-        "problems": 128,
-        "seeds": ONCE,
-    },
-}
-TYPES = {"verifier": Verifier, "votes": Votes, "forced": Forced}
 
 
 def test_the_grid_has_these_runs():
     bases = {name for name, row in distill.RUNS.items() if isinstance(row, Grid)}
-    assert set(distill.RUNS) == set(STUDENTS) | set(OTHERS) | bases
+    assert set(distill.RUNS) == set(STUDENTS) | bases
 
 
-@pytest.mark.parametrize("name", [*STUDENTS, *OTHERS])
+@pytest.mark.parametrize("name", STUDENTS)
 def test_every_run_is_what_it_was(name):
     row = distill.RUNS[name]
-    assert type(row) is TYPES.get(name.split("_")[0], Student)
+    assert type(row) is Student
     ours = {field.name: getattr(row, field.name) for field in fields(row)}
-    assert ours == (STUDENTS | OTHERS)[name]
+    assert ours == STUDENTS[name]
 
 
 def job(name, seed, tmp_path):
@@ -164,133 +120,6 @@ def test_a_student_is_measured_by_hand(monkeypatch):
     assert row == {"accuracy": 1 / 2, "thinking": 1 / 2, "length": sum(lengths) / 4}
     assert (calls[0].limit, calls[0].temperature, calls[0].seed) == (96, 1.0, 0)
     assert calls[0].amend is None
-
-
-@pytest.mark.parametrize("name", ["forced_base", "forced_r1"])
-def test_thoughts_are_forced_as_their_rows_say(name, tmp_path, monkeypatch):
-    made, used, want = [], [], OTHERS[name]
-
-    def budget(least, most):
-        made.append((least, most))
-        return f"{least}/{most}"
-
-    def measure(model, problems, amend):
-        used.append((model, len(problems), len(problems[0].terms), amend))
-        return {"accuracy": 0.5}
-
-    monkeypatch.setattr(distill, "load_checkpoint", lambda path: [path])
-    monkeypatch.setattr(distill, "new_policy", lambda model: model)
-    monkeypatch.setattr(distill, "budget", budget)
-    monkeypatch.setattr(distill, "measure", measure)
-    distill.make(job(name, None, tmp_path))
-    first, last = want["terms"]
-    budgets = [(0, None), (1, None), *((0, m) for m in want["most"])]
-    budgets += [(least, None) for least in want["least"]]
-    lengths = range(first, last + 1)
-    assert made == budgets * len(lengths)
-    path = DATA / f"{want['model']}.safetensors"
-    count = want["problems"]
-    assert used == [
-        (path, count, n, f"{least}/{most}") for n in lengths for least, most in budgets
-    ]
-    log = read_log(tmp_path / f"{name}.csv")
-    assert log["terms"] == [n for n in lengths for _ in budgets]
-    assert log["most"] == [-1 if m is None else m for _, m in budgets] * len(lengths)
-    assert log["least"] == [least for least, _ in budgets] * len(lengths)
-
-
-# choosing among answers
-
-WORKED = thinking("7*3=1;1+5=6", 6)
-SLIP = thinking("7*3=4;4+5=9", 9)
-
-
-def test_votes_counted_by_hand():
-    texts = [WORKED, SLIP, SLIP, bare(5)]
-    liked = [0.9, 0.2, 0.3, 0.1]
-    one, two, four = distill.votes_of([(SIX, texts, liked)], tokens=10.0)
-    assert [(r["k"], r["tokens"]) for r in (one, two, four)] == [
-        (1, 10),
-        (2, 20),
-        (4, 40),
-    ]
-    assert four == {
-        "k": 4,
-        "tokens": 40.0,
-        "any": 1.0,
-        "majority": 0.0,  # two say 9
-        "clean": 1.0,  # and their steps are wrong
-        "learned": 1.0,
-        "learned_vote": 1.0,  # 0.9 for 6, 0.5 for 9
-        "worked": 1.0,
-    }
-    assert (one["any"], two["any"]) == pytest.approx((1 / 4, 1 / 2))
-    assert (one["worked"], two["worked"]) == pytest.approx((1 / 4, 1 / 2))
-    for row in (one, two):
-        shares = [row[n] * 16 for n in ("majority", "clean", "learned")]
-        assert shares == [round(share) for share in shares]  # of 16 draws
-    assert one["majority"] == one["learned"] == one["clean"]
-    # with another problem that nobody answers every share is halved
-    both = distill.votes_of([(SIX, texts, None), (SIX, ["7"] * 4, None)], 1.0)
-    assert "learned" not in both[2]
-    assert (both[2]["any"], both[2]["clean"], both[2]["worked"]) == (0.5, 0.5, 0.5)
-
-
-def test_votes_are_of_held_out_problems_and_a_verifier(tmp_path, monkeypatch):
-    calls = answering(monkeypatch, lambda p, n, c: bare(problem_of(p).answer))
-    liked, given = [], []
-    monkeypatch.setattr(distill, "load_checkpoint", lambda p: [p])
-    monkeypatch.setattr(distill, "new_policy", lambda p: liked.append(p) or new_model())
-    monkeypatch.setattr(
-        distill, "verifier_scores", lambda v, prompt, texts: [0.5] * len(texts)
-    )
-    monkeypatch.setattr(
-        distill, "votes_of", lambda *a: given.extend(a) or [{"k": 1, "majority": 0.0}]
-    )
-    monkeypatch.setattr(Job, "weights", lambda job, name: name)
-    distill.make(job("votes_base_6", None, tmp_path))
-    assert liked == ["base/base_seed1", "distill/verifier_base"]
-    asked = [problem for call in calls for problem in call.prompts]
-    assert asked == [p.prompt for p in distill.held_out((6, 6), 128)]
-    assert {call.copies for call in calls} == {64}
-    answered, tokens = given
-    assert tokens == 4
-    assert all(scores == [0.5] * 64 for _, _, scores in answered)
-    assert all(len(texts) == 64 for _, texts, _ in answered)
-
-
-def test_choices_by_hand():
-    marks = choices(SIX, [SLIP, WORKED, bare(9)], [0.3, 0.1, 0.2])
-    assert marks == {
-        "any": 1.0,
-        "majority": 0.0,
-        "clean": 1.0,
-        "learned": 0.0,
-        "learned_vote": 0.0,
-    }
-
-
-@pytest.mark.parametrize("name", ["verifier_base", "verifier_student"])
-def test_a_verifier_learns_from_answers_to_problems_for_training(
-    name, tmp_path, monkeypatch
-):
-    calls = answering(monkeypatch, lambda p, n, c: bare(c))
-    taught = []
-
-    def train(verifier, marked, epochs, lr):
-        taught.append((marked, epochs, lr))
-        return [{"step": 0, "loss": 0.5}]
-
-    monkeypatch.setattr(Job, "weights", lambda job, name: name)
-    monkeypatch.setattr(distill, "load_checkpoint", lambda path: [new_model()])
-    monkeypatch.setattr(distill, "train_verifier", train)
-    distill.make(job(name, None, tmp_path))
-    asked = problems_of(0, 0, 1024, (3, 5), EitherWay)
-    assert [p for call in calls for p in call.prompts] == [p.prompt for p in asked]
-    ((marked, epochs, lr),) = taught
-    assert marked == [(p, bare(copy)) for p in asked for copy in range(4)]
-    assert (epochs, lr) == (3, 1e-3)
-    assert distill.done(job(name, None, tmp_path))
 
 
 # spending a budget
@@ -486,23 +315,3 @@ def test_a_student_spends_its_budget_once(way, small, monkeypatch, capsys):
     capsys.readouterr()
     distill.main(words)
     assert "run_seed0 is finished" in capsys.readouterr().out
-
-
-def test_verifiers_votes_and_forced_thoughts_write_their_tables(small, monkeypatch):
-    runs = {
-        "forced": Forced(
-            model="base", terms=(3, 4), most=(0, 3), least=(2,), problems=2
-        ),
-        "judge": Verifier(model="base", problems=4, epochs=1),
-        "votes": Votes(model="base", terms=3, verifier="judge", samples=4, problems=3),
-    }
-    monkeypatch.setattr(distill, "RUNS", runs)
-    distill.main(["--out", str(small)])
-    log = read_log(small / "forced.csv")
-    assert log["least"] == [0, 1, 0, 0, 2] * 2
-    assert log["most"] == [-1, -1, 0, 3, -1] * 2
-    log = read_log(small / "votes.csv")
-    assert log["k"] == [1, 2, 4]
-    assert log["tokens"][2] == pytest.approx(4 * log["tokens"][0], rel=1e-3)
-    assert all(a >= m for a, m in zip(log["any"], log["majority"], strict=True))
-    assert "learned" in log
