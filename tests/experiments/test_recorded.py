@@ -25,7 +25,7 @@ from experiments import (
 from experiments.runner import Job
 from r1.model.fp8 import RECIPES, lower_precision
 from r1.recipe.curation import cold_start
-from r1.rl.grpo_loop import grpo, new_policy
+from r1.rl.grpo_loop import new_policy
 from r1.train.checkpoint import load_checkpoint
 from r1.train.finetuning import sft
 from r1.train.records import DATA, read_run
@@ -106,12 +106,9 @@ def hack(job):
 
 
 def variant(job):
-    """The first step of a run of chapter 16."""
+    """The first step of a run of chapter 17."""
     row = after.RUNS[job.name]
-    model = new_policy(load_checkpoint(job.weights(row.base))[0])
-    env = after.environment_of(row, job.seed)
-    loop = grpo(new_policy(model), model, row.steps, row.settings, env, job.seed)
-    return next(loop)
+    return next(after.loop(row, job.seed, after.base_of(row, job)))
 
 
 def price(job):
@@ -134,7 +131,6 @@ POLICIES = [
     for name, row in rl.RUNS.items()
     if isinstance(row, rl.Policy) and row.base in ("base/base_seed1", rl.OWN)
 ]
-COLD = [name for name, row in after.RUNS.items() if not row.warm]
 CASES = [
     *(("moe", name, "steps", pretraining) for name in moe.RUNS),
     *(("latent", name, "steps", pretraining) for name in latent.RUNS),
@@ -144,7 +140,7 @@ CASES = [
     ("small_world", "dense", "steps", pretraining),
     *(("rl", name, "steps", policy) for name in POLICIES),
     *(("hacking", name, "steps", hack) for name in hacking.RUNS),
-    *(("after", name, "steps", variant) for name in COLD),
+    *(("after", name, "steps", variant) for name in after.RUNS),
     *(("pipeline", f"price_{s}", "steps", price) for s in ("none", "letters")),
     ("pipeline", "dev1", "finetuning", imitation),
 ]

@@ -1,7 +1,7 @@
 """What every run of reinforcement learning was: settings, loss, reward, seeds.
 
 The tables are typed from the commands that stand above the recorded runs, and from what
-chapters 11, 12, 13 and 16 say of them; not one row is read off its grid.
+chapters 11, 12, 13 and 17 say of them; not one row is read off its grid.
 """
 
 import inspect
@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import torch
-from scripted import bare, new_model, thinking
+from scripted import bare, thinking
 
 from experiments import after, hacking, reinforce, rl
 from experiments.pretrain import Grid
@@ -22,7 +22,7 @@ from r1.rl.ppo_loop import PPOSettings
 from r1.rl.rewards import rule_reward
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS
-from r1.train.records import DATA
+from r1.train.records import DATA, read_log
 
 THREE, FIVE = (0, 1, 2), (0, 1, 2, 3, 4)
 SIX = Problem((7, 3, 5), "*+")
@@ -43,6 +43,8 @@ def spelled(loss):
     """A loss by its name, with all its settings, those of its signature too."""
     if isinstance(loss, GRPOLoss):
         return {"loss": "grpo"} | flat(loss)
+    if isinstance(loss, later.PrintedLoss):
+        return {"loss": "PrintedLoss"} | flat(loss)
     given = loss.keywords if isinstance(loss, partial) else {}
     function = loss.func if isinstance(loss, partial) else loss
     named = inspect.signature(function).parameters.values()
@@ -241,51 +243,39 @@ def test_every_hack_was_trained_with_its_reward(name, monkeypatch, tmp_path):
     assert paid == pytest.approx(PAID[name])
 
 
-# chapter 16
+# chapter 17
 
 AFTER = {"prompts": 16, "scale": True} | SAMPLING
-AFTER |= {"lr": 3e-4, "epochs": 2, "minibatches": 8}
-AFTER |= {"reward": "rules", "keep": None, "warm": 0.0, "steps": 20}
+AFTER |= {"lr": 1e-4, "epochs": 1, "minibatches": 16}
+AFTER |= {"reward": "rules", "keep": None, "renewed": 25, "seeds": FIVE}
 GRPO = AFTER | {"loss": "grpo"} | LOSS
-GSPO = AFTER | {"loss": "gspo_loss"}
-CISPO = AFTER | {"loss": "cispo_loss", "highest": 5.0, "lowest": 0.0}
-DAPO = {"how": "token", "clip": (0.2, 0.28), "reward": "shaped", "keep": "mixed"}
-SLOW = {"lr": 1e-4}
+TWO = {"seeds": (100, 101)}
 VARIANTS = {
+    "rate_5e-5": GRPO | {"lr": 5e-5} | TWO,
+    "rate_1e-4": GRPO | TWO,
+    "rate_2e-4": GRPO | {"lr": 2e-4} | TWO,
     "grpo": GRPO,
-    "grpo_slow": GRPO | SLOW | {"steps": 30},
-    # a constant, and no division by the deviation: 32 answers of 48 tokens
-    "dr_grpo": GRPO | {"how": "constant", "constant": 1536.0, "scale": False},
-    "clip_higher": GRPO | {"clip": (0.2, 0.28), "steps": 16},
+    # a constant, and no division by the deviation: 16 answers of 48 tokens
+    "dr_grpo": GRPO | {"how": "constant", "constant": 768.0, "scale": False},
+    "clip_higher": GRPO | {"clip": (0.2, 0.28)},
     "dynamic": GRPO | {"keep": "mixed"},
     "token": GRPO | {"how": "token"},
     "overlong": GRPO | {"reward": "shaped"},
-    "dapo": GRPO | DAPO,
-    "dapo_slow": GRPO | DAPO | SLOW | {"steps": 30},
+    "dapo": GRPO
+    | {"how": "token", "clip": (0.2, 0.28), "reward": "shaped", "keep": "mixed"},
+    "r1_clip": GRPO | {"clip": (10.0, 10.0)},
     "product": GRPO | {"level": "sequence"},
-    "product_slow": GRPO | {"level": "sequence", "steps": 16} | SLOW,
-    "product_mean": AFTER | {"loss": "product_loss", "clip": (0.2, 0.2), "steps": 16},
-    "sum": GRPO | {"how": "constant", "constant": 32.0, "steps": 16},
-    "gspo_paper": GSPO | {"clip": (3e-4, 4e-4), "steps": 16},
-    "gspo": GSPO | {"clip": (0.03, 0.04)},
-    "gspo_slow": GSPO | {"clip": (0.03, 0.04), "steps": 30} | SLOW,
-    "cispo": CISPO,
-    "cispo_slow": CISPO | SLOW | {"steps": 30},
-    "cispo_tight": CISPO | {"highest": 1.2, "steps": 30},
-    "cispo_low": CISPO | {"lowest": 0.8, "steps": 16},
+    "r1_printed": AFTER
+    | {"loss": "PrintedLoss", "clip": (10.0, 10.0), "kl_weight": 0.001, "renewed": 10},
+    "product_mean": AFTER | {"loss": "product_loss", "clip": (0.2, 0.2)},
+    "sum": GRPO | {"how": "constant", "constant": 16.0},
+    "gspo_published": AFTER | {"loss": "gspo_loss", "clip": (3e-4, 4e-4)},
+    "gspo": AFTER | {"loss": "gspo_loss", "clip": (0.03, 0.04)},
+    "cispo": AFTER | {"loss": "cispo_loss", "highest": 5.0, "lowest": 0.0},
     "v32": AFTER
-    | {"loss": "masked_loss", "clip": (0.2, 0.2), "furthest": 0.05}
-    | {"scale": False, "steps": 16},
-    "r1_clip": GRPO | {"clip": (10.0, 10.0), "steps": 16},
-    "r1_clip_slow": GRPO | {"clip": (10.0, 10.0), "steps": 16} | SLOW,
-    "r1_printed": GRPO | {"level": "sequence", "clip": (10.0, 10.0), "steps": 16},
-    "r1_printed_slow": GRPO
-    | {"level": "sequence", "clip": (10.0, 10.0), "steps": 16}
-    | SLOW,
+    | {"loss": "masked_loss", "clip": (0.2, 0.2), "furthest": 0.05, "scale": False},
     "wrong": GRPO | {"reward": "wrong"},
     "random": GRPO | {"reward": "tosses"},
-    "random_unclipped": GRPO | {"reward": "tosses", "clip": NEVER},
-    "random_warm": GRPO | {"reward": "tosses", "warm": 0.7},
 }
 REWARDS = {
     "rules": rule_reward,
@@ -296,7 +286,7 @@ REWARDS = {
 KEEPS = {None: None, "mixed": later.mixed}
 
 
-def test_the_grid_of_chapter_16_has_these_runs():
+def test_the_grid_of_chapter_17_has_these_runs():
     assert set(after.RUNS) == set(VARIANTS)
 
 
@@ -305,49 +295,53 @@ def test_every_variant_is_what_it_was(name):
     row, want = after.RUNS[name], dict(VARIANTS[name])
     assert row.reward is REWARDS[want.pop("reward")]
     assert row.keep is KEEPS[want.pop("keep")]
-    ours = {"warm": row.warm, "steps": row.steps}
+    ours = {"renewed": row.renewed, "seeds": row.seeds}
     settings = flat(row.settings)
     settings.pop("loss", None)
     ours |= settings | spelled(row.settings.loss)
     assert ours == want
-    assert (row.base, row.seeds) == ("base/base_seed1", FIVE)
+    assert row.base == "base/steady_seed{seed}"
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_what_a_variant_says_reaches_the_loop(name, monkeypatch, tmp_path):
-    seen, warm = [], []
-    monkeypatch.setattr(after, "load_checkpoint", lambda path: [path])
-    monkeypatch.setattr(after, "new_policy", lambda model: model)
-    monkeypatch.setattr(after, "warmed", lambda b, share: warm.append(share) or "warm")
-    monkeypatch.setattr(after, "grpo", lambda *args: seen.extend(args) or [{"step": 0}])
-    tested = []
+    want, seen, tested = VARIANTS[name], [], []
+
+    def grpo(policy, reference, steps, settings, environment, seed, optimizer, start):
+        seen.append((policy, reference, steps, start))
+        assert (settings, seed) == (after.RUNS[name].settings, 103)
+        assert optimizer == ("optimizer", policy, want["lr"])
+        assert environment.keep is KEEPS[want["keep"]]
+        assert environment.ask is problems_of  # of five terms
+        if want["reward"] == "tosses":
+            tosses = [environment.reward(SIX, "") for _ in range(50)]
+            again = after.RandomReward(103)
+            assert start or tosses == [again(SIX, RIGHT) for _ in range(50)]
+        else:
+            assert environment.reward is REWARDS[want["reward"]]
+        yield from ({"step": step} for step in range(start, steps))
+
+    monkeypatch.setattr(after, "load_checkpoint", lambda path: [path.name])
+    monkeypatch.setattr(after, "new_policy", lambda model: f"copy of {model}")
+    monkeypatch.setattr(after, "rl_optimizer", lambda *a: ("optimizer", *a))
+    monkeypatch.setattr(after, "grpo", grpo)
     monkeypatch.setattr(
-        after, "evaluate", lambda m, n: tested.append((m, n)) or {"accuracy": 0.5}
+        after, "evaluate", lambda *a, **k: tested.append((a, k)) or {"accuracy": 0.5}
     )
-    after.make(Job("after", name, 3, tmp_path))
-    policy, base, steps, settings, environment, seed = seen
-    want = VARIANTS[name]
-    assert warm == ([want["warm"]] if want["warm"] else [])
-    begin = "warm" if warm else DATA / "base/base_seed1.safetensors"
-    assert policy == base == begin
-    assert (steps, seed, settings) == (want["steps"], 3, after.RUNS[name].settings)
-    assert environment.keep is KEEPS[want["keep"]]
-    assert environment.ask is problems_of  # of five terms
-    if want["reward"] == "tosses":
-        tosses = [environment.reward(SIX, "") for _ in range(50)]
-        again = after.RandomReward(3)
-        assert tosses == [again(SIX, RIGHT) for _ in range(50)]
-    else:
-        assert environment.reward is REWARDS[want["reward"]]
-    assert tested == [(begin, 5)]
-    assert (tmp_path / f"{name}_seed3.csv").exists()
-    assert after.done(Job("after", name, 3, tmp_path))
+    job = Job("after", name, 103, tmp_path)
+    after.make(job)
+    begin = "copy of steady_seed3.safetensors"  # the base of seed 3, for 103
+    parts = {25: [(25, 0)], 10: [(10, 0), (20, 10), (25, 20)]}[want["renewed"]]
+    assert seen == [(begin, f"copy of {begin}", *part) for part in parts]
+    assert tested == [((begin, 5), {"seed": 103})] * 2
+    assert read_log(job.path("terms"))["done"] == [20, 25]
+    assert (tmp_path / f"{name}_seed103.csv").exists()
+    assert after.done(job)
 
 
-def test_the_rewards_of_chapter_16_by_hand():
+def test_the_rewards_of_chapter_17_by_hand():
     texts = (RIGHT, bare(5), bare(6), "nonsense")
     assert [after.wrong_reward(SIX, text) for text in texts] == [0, 1, 0, 0]
-    assert [after.form_reward(SIX, text) for text in texts] == [1, 1, 1, 0]
     assert [after.shaped_reward(SIX, text) for text in texts[:3]] == pytest.approx(
         [1.1, 0.1, 1.1]
     )
@@ -364,24 +358,6 @@ def test_random_rewards_depend_on_the_seed_alone():
     assert sum(tosses[0]) / 400 == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_base_is_warmed_until_it_thinks_often_enough(monkeypatch):
-    asked = []
-
-    def grpo(policy, base, steps, settings, seed):
-        asked.append((steps, flat(settings), seed))
-        for thinking_now in (0.3, 0.6, 0.7, 0.9):
-            asked.append(thinking_now)
-            yield {"thinking": thinking_now}
-
-    monkeypatch.setattr(after, "grpo", grpo)
-    after.warmed(new_model(), 0.7)
-    updates = {"lr": 3e-4, "epochs": 1, "minibatches": 1}
-    settings = {"prompts": 16, "scale": True} | SAMPLING | updates | LOSS
-    assert asked == [(40, settings, 100), 0.3, 0.6, 0.7]
-    with pytest.raises(RuntimeError, match=r"after 40 steps it thinks in 0\.9, not 1"):
-        after.warmed(new_model(), 1.0)
-
-
 def test_a_loss_of_the_table_is_the_loss_of_its_paper():
     """One token, likelier than before by e: what the weight of it is."""
     logp = torch.tensor([[0.0]], dtype=torch.double)
@@ -390,7 +366,6 @@ def test_a_loss_of_the_table_is_the_loss_of_its_paper():
         "grpo": 0.0,  # clipped
         "r1_clip": torch.e,
         "cispo": torch.e,
-        "cispo_tight": 1.2,
         "gspo": 0.0,
         "v32": 0.0,
     }

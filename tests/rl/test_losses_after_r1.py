@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from r1.rl.losses import grpo_loss
 from r1.rl.losses_after_r1 import (
+    PrintedLoss,
     cispo_loss,
     gspo_loss,
     gspo_token_loss,
@@ -28,6 +29,7 @@ LOSSES = {
     "cispo low": partial(cispo_loss, lowest=0.8),
     "masked": masked_loss,
     "product": product_loss,
+    "printed": partial(PrintedLoss(kl_weight=0.0), logp_ref=torch.zeros(6, 7)),
     "grpo": grpo_loss,
 }
 ALL = pytest.mark.parametrize("name", LOSSES)
@@ -120,6 +122,36 @@ def test_the_product_pushes_every_token_by_its_share_of_the_answer(seed):
     assert weight.abs().max() > 0
 
 
+def printed(logp, old, advantages, mask, shift=0.3, **changes):
+    """R1's printed loss, with a reference that is `shift` away at each token."""
+    return PrintedLoss(**changes)(logp, old, advantages, mask, old - shift)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_printed_objective_is_that_of_whole_answers(seed):
+    """By hand: its two equations, answer by answer, and the slope of both terms."""
+    logp, old, advantages, mask = rows = batch(seed=seed)
+    found, gains, slopes = printed(*rows, clip=(0.5, 0.5), kl_weight=0.1), [], []
+    for i, row in enumerate(mask):
+        pi, was, ref = (x[i][row].sum().exp() for x in (logp, old, old - 0.3))
+        A, ratio = advantages[i], pi / was
+        surrogate = min(ratio * A, ratio.clamp(0.5, 1.5) * A)
+        gains.append(surrogate - 0.1 * (ref / pi - (ref / pi).log() - 1))
+        speaks = ratio <= 1.5 if A > 0 else ratio >= 0.5
+        slopes.append(ratio * A * speaks - 0.1 * (1 - ref / pi))
+    assert_close(found.loss, -torch.stack(gains).mean())
+    weights = token_weights(partial(printed, clip=(0.5, 0.5), kl_weight=0.1), *rows)
+    assert_close(weights, torch.stack(slopes)[:, None] * mask / len(mask))
+
+
+def test_the_printed_objective_without_divergence_is_grpos_product():
+    rows = batch(spread=0.4)
+    ours = token_weights(partial(printed, kl_weight=0.0), *rows)
+    theirs = partial(grpo_loss, level="sequence", clip=(10.0, 10.0))
+    assert_close(ours, token_weights(theirs, *rows))
+    assert_close(printed(*rows).clipped, theirs(*rows).clipped)
+
+
 def test_cispo_without_a_bound_is_grpo_without_a_clip():
     rows = batch(spread=1.0)
     loose = partial(grpo_loss, clip=WIDE, how="token")
@@ -152,7 +184,9 @@ def test_without_a_change_every_loss_is_the_plain_gradient(name):
     weights = token_weights(LOSSES[name], logp, logp, advantages, mask)
     by_answer = advantages[:, None] * mask / mask.sum(1, keepdim=True) / len(mask)
     by_token = advantages[:, None] * mask / mask.sum()
-    assert_close(weights, by_token if name.startswith("cispo") else by_answer)
+    whole = advantages[:, None] * mask / len(mask)
+    others = {"cispo": by_token, "cispo low": by_token, "printed": whole}
+    assert_close(weights, others.get(name, by_answer))
     found = LOSSES[name](logp, logp, advantages, mask)
     assert found.clipped == 0
 

@@ -106,9 +106,9 @@ class PrintedLoss:
     \mathrm{clip}(P_i) A_i) - \beta\, k_3 \right)$ with the probabilities of whole
     answers in both terms.
 
-    $P_i$ is the product of the ratios of the tokens, and $k_3 = Q_i - \log Q_i - 1$ with
-    $Q_i = \pi_\mathrm{ref}(o_i) / \pi(o_i)$. The defaults are R1's. In `clipped` is the
-    share of tokens in answers that the clip has silenced.
+    $P_i$ is the product of the ratios of the tokens, and $k_3 = Q_i - \log Q_i - 1$
+    with $Q_i = \pi_\mathrm{ref}(o_i) / \pi(o_i)$. The defaults are R1's. In `clipped`
+    is the share of tokens in answers that the clip has silenced.
 
     Source: DeepSeek-R1, equations 1 and 2 (range and weight: version 2, section 3.2.1).
     """
