@@ -119,11 +119,11 @@ RUNS = {
     "onpolicy_dense4": replace(BY_STEPS, **OWN_ANSWERS),
     "r1_traces_dense4": Student(way="traces", lr=3e-3, **DENSE4, **FIVE),
     "r1_traces_dense16": Student(way="traces", lr=3e-3, **DENSE16, **FIVE),
-    "r1_traces_moe4": Student(way="traces", lr=3e-3, **MOE4, **FIVE),
+    "r1_traces_moe4": Student(way="traces", lr=3e-3, **MOE4),
     "r1_traces_moe16": Student(way="traces", lr=3e-3, **MOE16),
     "r1_rl_dense4": Student(way="rl", lr=3e-4, **DENSE4, **SMALL_STEPS, **FIVE),
     "r1_rl_dense16": Student(way="rl", lr=3e-4, **DENSE16, **SMALL_STEPS, **FIVE),
-    "r1_rl_moe4": Student(way="rl", lr=1e-4, **MOE4, **LARGE_STEPS, **FIVE),
+    "r1_rl_moe4": Student(way="rl", lr=1e-4, **MOE4, **LARGE_STEPS),
     "r1_rl_moe16": Student(way="rl", lr=1e-4, **MOE16, **LARGE_STEPS),
     # Prediction, before the runs: from the early base traces are better than rewards at
     # three to five terms, and the difference is larger than from base_dense16.
