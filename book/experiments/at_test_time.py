@@ -106,6 +106,9 @@ FIVE = tuple(f"verifier_student_{number}" for number in range(5))
 # 7. Forced, five bases: made to think, better than free at three, four and five terms,
 #    worse at six. Cut off a step early, worse than bare answers. Made to take one step
 #    more than the problem has, below 0.25. At six terms waiting is no gain.
+# 8. Seven terms, five students of R1 of each size: at the price of one answer of R1, a
+#    vote of the students of a quarter is worse than that answer, and so is a vote of
+#    the students of a sixteenth.
 RUNS = {
     **{name: Verifier(model=BASE, number=number) for number, name in enumerate(JUDGES)},
     "verifier_base_few": Verifier(model=BASE, problems=256),
@@ -118,9 +121,11 @@ RUNS = {
     "votes_base_6": Votes(model=BASE, terms=6, verifiers=JUDGES),
     "votes_marked_5": Votes(model=BASE, terms=5, verifiers=MARKED),
     "votes_student_5": Votes(model=STUDENT, terms=5, verifiers=FIVE, **ONE),
-    "votes_r1_7": Votes(model="distill/teacher_r1", terms=7, **ONE),
+    "votes_r1_7": Votes(model="distill/teacher_r1", terms=7),
+    "votes_dense4_7": Votes(model="distill/r1_traces_dense4_seed{seed}", terms=7),
+    "votes_dense16_7": Votes(model="distill/r1_traces_dense16_seed{seed}", terms=7),
     "votes_next_7": Votes(
-        model="distill/next_traces_dense16_seed{seed}", terms=7, **ONE
+        model="distill/next_traces_dense16_seed{seed}", terms=7, seeds=(0, 1, 2)
     ),
     "forced_base": Forced(
         model=BASE,

@@ -1,5 +1,8 @@
 """More computing at test time: forced thoughts, votes, verifiers."""
 
+import itertools
+import random
+
 import pytest
 import torch
 
@@ -7,13 +10,18 @@ from r1.model.config import ModelConfig
 from r1.model.sampling import ask, sample
 from r1.model.transformer import Model
 from r1.recipe.at_test_time import (
+    Counts,
+    auc,
     best,
+    best_at_k,
     budget,
     choices,
     clean_steps,
+    counts_of,
     train_verifier,
     verifier_scores,
     vote,
+    vote_at_k,
 )
 from r1.text.problems import Problem, random_problem, worked_solution
 from r1.text.tokenizer import EOS, EOS_ID, IDS, VOCAB_SIZE, decode, encode
@@ -127,8 +135,6 @@ def test_choices_judge_every_way_to_choose():
 
 
 def test_a_verifier_learns_and_scores_only_whole_answers():
-    import random
-
     rng, marked = random.Random(0), []
     for _ in range(128):
         problem = random_problem(rng, (3, 3))
@@ -150,3 +156,63 @@ def test_scores_of_answers_do_not_depend_on_their_neighbors():
     alone = [verifier_scores(verifier, SIX.prompt, [text])[0] for text in (RIGHT, BARE)]
     both = verifier_scores(verifier, SIX.prompt, [RIGHT, BARE])
     torch.testing.assert_close(alone, both, atol=1e-6, rtol=1e-5)
+
+
+# every draw of some answers, against a formula
+
+
+def drawn(values, k):
+    """All ordered choices of k of some values."""
+    return list(itertools.permutations(values, k))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_an_exact_vote_is_the_mean_over_all_draws(seed):
+    rng = random.Random(seed)
+    texts = [rng.choice([RIGHT, SLIP, BARE, "nonsense", f"<answer>3</answer>{EOS}"])]
+    texts += rng.choices([RIGHT, SLIP, f"<answer>3</answer>{EOS}", "nonsense"], k=4)
+    for k in range(1, 6):
+        hits = [vote(SIX, some) == "6" for some in drawn(texts, k)]
+        assert vote_at_k(counts_of(SIX, texts), k) == pytest.approx(
+            sum(hits) / len(hits)
+        )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_exact_best_is_the_mean_over_all_draws(seed):
+    rng = random.Random(seed)
+    pairs = [(rng.randint(0, 2) / 2, rng.random() < 0.5) for _ in range(5)]
+    scores, right = zip(*pairs, strict=True)
+    for k in range(1, 6):
+        # max takes the first of equals, and all orders are there
+        hits = [max(some, key=lambda pair: pair[0])[1] for some in drawn(pairs, k)]
+        assert best_at_k(scores, right, k) == pytest.approx(sum(hits) / len(hits))
+
+
+def test_a_vote_of_one_is_an_answer_and_a_vote_of_all_is_the_commonest():
+    assert vote_at_k(Counts(3, (4, 2), 1), 1) == pytest.approx(0.3)
+    assert vote_at_k(Counts(3, (4, 2), 1), 10) == 0.0
+    assert vote_at_k(Counts(4, (4, 2), 1), 11) == pytest.approx(0.5)  # a tie
+    assert vote_at_k(Counts(5, (4, 2), 1), 12) == pytest.approx(1.0)
+    assert vote_at_k(Counts(0, (), 3), 2) == 0.0
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_a_k_without_a_draw_is_refused(k):
+    with pytest.raises(ValueError, match="between 1 and all 4"):
+        vote_at_k(Counts(2, (1,), 1), k)
+    with pytest.raises(ValueError, match="between 1 and all 4"):
+        best_at_k([0.1] * 4, [True] * 4, k)
+
+
+def test_the_area_counts_pairs_and_half_of_the_ties():
+    assert auc([0.9, 0.4, 0.4, 0.1], [True, True, False, False]) == 3.5 / 4
+    with pytest.raises(ValueError, match="a right answer and a wrong one"):
+        auc([0.5], [True])
+
+
+def test_an_answer_without_weight_has_no_vote():
+    assert vote(SIX, [BARE, RIGHT], [0.0, 0.0]) is None
+    # Of two digits with one vote each the first is said first by one that has a vote.
+    texts = [f"<answer>3</answer>{EOS}", BARE, f"<answer>3</answer>{EOS}"]
+    assert vote(SIX, texts, [0.0, 1.0, 1.0]) == "9"

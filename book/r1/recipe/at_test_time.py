@@ -83,11 +83,12 @@ def vote(
 ) -> str | None:
     """The digit with most votes, each weighing what `weights` says; None without one.
 
-    Of several with as many votes, the one that was said first.
+    Of several with as many votes, the one that was said first. An answer of weight 0
+    has no vote.
     """
     votes: dict[str, float] = defaultdict(float)
     for text, weight in zip(texts, weights or [1.0] * len(texts), strict=True):
-        if (digit := said(problem, text)) is not None:
+        if weight and (digit := said(problem, text)) is not None:
             votes[digit] += weight
     # max takes the first of equals, and a dictionary keeps the order of insertion.
     return max(votes, key=votes.__getitem__) if votes else None
