@@ -12,11 +12,14 @@ something that differs from run to run, such as a time; its stored output is
 kept as long as its source and that of every code cell before it are unchanged.
 After the first changed cell the new outputs are taken, since they may depend on
 the change. `--refresh` takes them all, and is what you want after a change in r1.
+
+After the chapters, their plain notebooks for readers are made (reader.py).
 """
 
 import argparse
 import difflib
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -312,6 +315,11 @@ def chosen(arguments, book):
         yield from known
 
 
+def reader():
+    """The program of the plain notebooks, which itself imports this one."""
+    return importlib.import_module("reader")
+
+
 def main(arguments=None, book=BOOK):
     parser = argparse.ArgumentParser(
         prog="python book/execute.py",
@@ -332,6 +340,8 @@ def main(arguments=None, book=BOOK):
             return bool(found)
         for name in selected:
             execute(name, book, options.timeout, options.refresh)
+        for name in reader().renew(book)[0]:
+            print(f"{name}: plain notebook written")
     except Problem as problem:
         text = str(problem)
         print(text if sys.stderr.isatty() else COLOR.sub("", text), file=sys.stderr)

@@ -63,6 +63,7 @@ ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 ADDRESS = re.compile(r"((?:[\w-]+\.)+[a-z]{2,}(?:/[^\s,]+)?)(?:, (.*))?")
 NUMBERED = re.compile(r"(issue|pull request) (\d+)")
 FIGURE = re.compile(r'id="([\w-]+)"[^>]*aria-label="([^"]*)"')
+ALONE = "header, #pst-skip-link {{display: none !important}} #{} {{padding: 12px}}"
 PICTURE = re.compile(r"^(!\[[^\n]*\]\(data:[^\n]*)$", re.MULTILINE)
 INSTALLED = re.compile(r"^\s*%pip install -q (.+)$", re.MULTILINE)
 ALWAYS = ("matplotlib", "numpy", "torch")
@@ -681,7 +682,7 @@ def plain_notebook(shelf, name, kept=None):
 
 
 def renew(book=BOOK, refresh=False):
-    """Make all plain notebooks of a book: those that changed, and what leads nowhere."""
+    """Make all plain notebooks: which changed, and the references without a target."""
     shelf, changed = open_shelf(book), []
     (book / MADE).mkdir(exist_ok=True)
     for name in shelf.chapters:
@@ -708,11 +709,11 @@ def take_pictures(site, folder):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         page = browser.new_page(
-            viewport={"width": 800, "height": 900}, device_scale_factor=SCALE
+            viewport={"width": 800, "height": 2400}, device_scale_factor=SCALE
         )
         for name, figure in interactive(shelf):
             page.goto((site / f"book/{name}.html").resolve().as_uri())
-            page.wait_for_function("window.MathJax?.startup?.promise")
+            page.add_style_tag(content=ALONE.format(figure))
             sharp = Image.open(io.BytesIO(page.locator(f"#{figure}").screenshot()))
             path = folder / f"{figure}.png"
             path.write_bytes(small_png(sharp))

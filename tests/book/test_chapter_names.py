@@ -31,8 +31,8 @@ TOPICS = {
 }
 NUMBERS = r"\d\d(?:(?:, | and | to | or )\d\d)*"
 MENTION = re.compile(rf"\b[Cc]hapters? ({NUMBERS})")
-LINK = re.compile(r"\[(\d\d) [^\]]*\]\((?:book/)?(\w+)(?:\.ipynb)?\)")
-ROW = re.compile(r"^\| (\d\d) \| \[[^\]]*\]\(book/(\w+)\.ipynb\)", re.MULTILINE)
+LINK = re.compile(r"\[(\d\d) [^\]]*\]\((?:book/notebooks/)?(\w+)(?:\.ipynb)?\)")
+ROW = re.compile(r"^\| (\d\d) \| .*\]\(book/notebooks/(\w+)\.ipynb\)", re.MULTILINE)
 DOC = re.compile(r"\{doc\}`[Cc]hapter (\d\d) <(?:\.\./)*(\w+)>`")
 SYLLABI = re.compile(r"(?:^\|.*\|\n)+", re.MULTILINE)
 
@@ -88,7 +88,7 @@ def test_who_names_a_later_chapter_speaks_of_what_it_is_about():
 def test_every_chapter_stands_in_the_contents_the_readme_and_on_the_first_page():
     places = {
         "_toc.yml": "file: book/{}\n",
-        "README.md": "](book/{}.ipynb)",
+        "README.md": "](book/notebooks/{}.ipynb)",
         "book/index.md": "]({})",
     }
     for file, form in places.items():
