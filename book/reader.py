@@ -610,14 +610,13 @@ def begins_section(text):
     return text.startswith("#")
 
 
-def solution(shelf, name, label, parts, folds):
+def solution(shelf, label, parts):
     """The cells of a solution; only text can be folded in every program."""
     number = shelf.places.get(label, Place(label, None)).words.lower()
     if all(isinstance(part, str) for part in parts):
         return [folded("Solution", "\n\n".join(parts))]
     heading = markdown_cell(f"#### Solution of {number}")
-    if folds:
-        heading.metadata["jp-MarkdownHeadingCollapsed"] = True
+    heading.metadata["jp-MarkdownHeadingCollapsed"] = True
     return [heading, *parts]
 
 
@@ -637,13 +636,15 @@ def made_cells(shelf, name, kept):
             here.append(setup_cell(shelf, what))
         else:
             here += code_cell(shelf, name, what, kept)
-    for index, part in enumerate(parts):
+    hides = False
+    for part in parts:
+        if hides and not (isinstance(part, str) and begins_section(part)):
+            yield "#### After the solution"
+        found = [part]
         if isinstance(part, tuple):
-            after = parts[index + 1] if index + 1 < len(parts) else "#"
-            folds = isinstance(after, str) and begins_section(after)
-            yield from solution(shelf, name, *part, folds)
-        else:
-            yield part
+            found = solution(shelf, *part)
+        yield from found
+        hides = isinstance(part, tuple) and len(found) > 1
 
 
 def joined(cells):
