@@ -191,6 +191,11 @@ def figure_of(cell):
     return cell.metadata.get("mystnb", {}).get("figure", {})
 
 
+def words_for(cell):
+    """What the figure of a code cell shows, for those who do not see it."""
+    return cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+
+
 def chapter_number(name):
     """The number of a chapter, which is that in the name of its file."""
     return int(name[:2]) if name[:2].isdigit() else None
@@ -403,6 +408,11 @@ def folded(summary, body):
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
+def escaped(text):
+    """Plain text as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_\[\]<>$|~])", r"\\\1", text)
+
+
 def quoted(title, body):
     lines = f"**{title}**\n\n{body}".split("\n")
     return "\n".join(f"> {line}".rstrip() for line in lines)
@@ -534,18 +544,19 @@ def kept_pictures(path):
             for output in cell.get("outputs", []):
                 data = output.get("data", {})
                 if {"image/svg+xml", "image/png"} <= data.keys():
-                    size = output.metadata["image/png"]
+                    size = dict(output.metadata["image/png"])
+                    size.pop("alt", None)
                     found[data["image/svg+xml"]] = data["image/png"], size
     return found
 
 
-def with_png(output, kept):
-    """An output, with a PNG beside its SVG."""
+def with_png(output, alt, kept):
+    """An output, with a PNG beside its SVG, and words for it."""
     if svg := output.get("data", {}).get("image/svg+xml"):
         output = deepcopy(output)
         data, size = kept.get(svg) or drawn(svg)
         output.data["image/png"] = data
-        output.metadata["image/png"] = dict(size)
+        output.metadata["image/png"] = {"alt": alt, **size}
     return output
 
 
@@ -554,13 +565,14 @@ def code_cell(shelf, name, cell, kept):
     made = deepcopy(cell)
     if HIDDEN & set(cell.metadata.get("tags", [])):
         made.metadata["jupyter"] = {"source_hidden": True}
-    made.outputs = [with_png(output, kept) for output in cell.outputs]
+    made.outputs = [with_png(output, words_for(cell), kept) for output in cell.outputs]
     yield made
     figure = figure_of(cell)
     if figure.get("caption"):
         number = shelf.places[figure["name"]].words
         caption = plain(shelf, name, figure["caption"])
-        yield markdown_cell(f"**{number}.** {caption}")
+        in_words = folded("The figure in words", escaped(words_for(cell)))
+        yield markdown_cell(f"**{number}.** {caption}\n\n{in_words}")
 
 
 def setup_cell(shelf, cell):
@@ -648,20 +660,20 @@ def made_cells(shelf, name, kept):
 
 
 def joined(cells):
-    """Texts that follow one another as one cell; headings and pictures begin anew."""
+    """Texts that follow one another as one cell; headings and pictures begin one."""
     made, closed = [], True
     for cell in cells:
         if not isinstance(cell, str):
             made.append(cell)
-            closed = cell.cell_type == "code" or begins_section(cell.source)
+            closed = True
             continue
-        for part in map(str.strip, PICTURE.split(cell)):
-            alone = PICTURE.fullmatch(part)
+        for part in filter(None, map(str.strip, PICTURE.split(cell))):
+            alone = PICTURE.fullmatch(part) is not None
             if closed or alone or begins_section(part):
-                made += [markdown_cell(part)] if part else []
+                made.append(markdown_cell(part))
             else:
                 made[-1].source += f"\n\n{part}"
-            closed = bool(alone)
+            closed = alone
     return made
 
 

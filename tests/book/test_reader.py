@@ -36,6 +36,7 @@ MYST = {
 }
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SHOWN = re.compile(r'(?:caption-number|eqno)">([^<]+)')
+NUMBER = re.compile(r"\([\d.]+\)|(Fig\.|Table|Exercise) [\d.]+")
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt">'
     '<rect width="36" height="36" fill="red"/></svg>'
@@ -128,6 +129,7 @@ def test_a_figure_has_a_png_of_its_svg_and_a_caption(name):
             if svg is None:
                 continue
             assert re.match(r"\*\*Fig\. [\d.]+\.\*\* \S", after.source)
+            assert "<summary>The figure in words</summary>" in after.source
             image = decoded(output.data["image/png"])
             size = output.metadata["image/png"]
             assert image.width == pytest.approx(reader.SCALE * size["width"], abs=1)
@@ -220,9 +222,9 @@ def test_links_lead_to_pages_and_parts_that_are_there(shelf, page_at):
 
 def test_numbers_are_those_of_the_website(shelf, page_at):
     compared = 0
-    for label, place in shelf.places.items():
+    for place in shelf.places.values():
         address, _, anchor = place.address.partition("#")
-        if re.search(r"\d\)?$", place.words) and label in anchor:
+        if NUMBER.fullmatch(place.words):
             page = page_at(address)
             after = page[page.index(f'id="{anchor}"') :]
             assert html.unescape(SHOWN.search(after)[1]).strip() == place.words
@@ -412,12 +414,13 @@ def test_a_solution_with_code_is_folded_as_a_section(code):
 
 def test_a_picture_is_drawn_once():
     output = new_output("display_data", {"image/svg+xml": SVG})
-    made = reader.with_png(output, {})
-    assert made.metadata["image/png"] == {"width": 96, "height": 48}
+    made = reader.with_png(output, "A red square", {})
+    size = {"width": 96, "height": 48}
+    assert made.metadata["image/png"] == size | {"alt": "A red square"}
     image = decoded(made.data["image/png"])
     assert image.getpixel((10, 10)) == (255, 0, 0)
     assert image.getpixel((140, 10)) == (255, 255, 255)
-    kept = reader.with_png(output, {SVG: ("old", {"width": 1, "height": 1})})
+    kept = reader.with_png(output, "", {SVG: ("old", size)})
     assert kept.data["image/png"] == "old"
     assert "image/png" not in output.data
 
