@@ -112,6 +112,15 @@ def test_a_second_run_changes_no_byte(book, author):
     assert not [path for path in book.iterdir() if path.name[0] == "."]
 
 
+def test_readers_get_a_plain_notebook_of_what_was_written(book, author, capsys):
+    author(HEADER + "(part)=\n## Part\n\n" + cell("2 + 1"))
+    assert run(book) == 0
+    assert f"{NAME}: plain notebook written" in capsys.readouterr().out
+    made = nbformat.read(book / "notebooks" / f"{NAME}.ipynb", as_version=4)
+    assert made.cells[0].source.endswith("as in Colab.\n\n## Part")
+    assert made.cells[1].outputs[0].data["text/plain"] == "3"
+
+
 def test_refresh_takes_the_new_output_of_a_cell_that_differs_every_time(book, author):
     author(HEADER + CLOCK)
     run(book)
