@@ -202,11 +202,12 @@ WHOLE = {
     "rules": 1.0,
     "bounded": True,
     "kl": 0.0,
+    "temperature": 1.0,
     "skip": "",
 }
 ALL = ("cold-start", "reason", "reject", "tune", "prefer", "align")
 # What each plan changes, its last stage, and the stages that it has from the main one.
-ALONE = {"align": 80, "late": 80, "taste": 1.0, "rules": 0.0}
+ALONE = {"align": 80, "late": 80, "taste": 1.0, "rules": 0.0, "temperature": 1.3}
 PLANS = {
     "main": ({}, "align", ()),
     "noeight": ({"longest": 7}, "reason", ()),
@@ -401,7 +402,11 @@ def test_the_last_stage_has_its_preference_in_its_last_steps(run, monkeypatch):
         _, stage, lesson, _ = seen.pop()
         assert (stage, lesson.ask) == ("align", pipeline.mixture_of)
         assert lesson.preference is preference
-        assert lesson.kl == (1.0 if name == "anchored" else 0.0)
+        kl = 1.0 if name == "anchored" else 0.0
+        temperature = 1.0 if name == "main" else 1.3
+        sampling = replace(pipeline.SETTINGS.sampling, temperature=temperature)
+        loss = GRPOLoss(kl_weight=kl)
+        assert lesson.settings == replace(FEW, sampling=sampling, loss=loss)
         assert [steps for steps, _ in lesson.parts] == [steps for steps, _ in parts]
         paid = [reward(TASK, text) for _, reward in lesson.parts]
         assert paid == pytest.approx([value for _, value in parts])
@@ -430,7 +435,7 @@ def test_rewards_follow_each_other_and_the_log_goes_on(run, monkeypatch):
     assert log["right"] == [1.0] * 3
 
 
-def test_the_kl_term_of_a_lesson_is_in_the_loss(run, monkeypatch):
+def test_a_lesson_may_have_settings_of_its_own(run, monkeypatch):
     seen = []
 
     def grpo(model, reference, end, settings, *_):
@@ -439,10 +444,12 @@ def test_the_kl_term_of_a_lesson_is_in_the_loss(run, monkeypatch):
 
     monkeypatch.setattr(pipeline, "grpo", grpo)
     monkeypatch.setattr(Run, "before", lambda run, stage: run.base)
-    for seed, kl in enumerate((0.0, 0.7)):
-        lesson = pipeline.Lesson(pipeline.mixture_of, [(1, lambda *_: 1.0)], None, kl)
+    own = replace(FEW, loss=GRPOLoss(kl_weight=0.7))
+    for seed, settings in enumerate((None, own)):
+        parts = [(1, lambda *_: 1.0)]
+        lesson = pipeline.Lesson(pipeline.mixture_of, parts, None, settings)
         pipeline.reinforce(replace(run, seed=seed), "align", lesson, 2)
-    assert seen == [FEW, replace(FEW, loss=GRPOLoss(kl_weight=0.7))]
+    assert seen == [FEW, own]
 
 
 def test_rejection_asks_each_task_often_and_writes_up_what_it_keeps(run, monkeypatch):
