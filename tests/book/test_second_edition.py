@@ -22,6 +22,7 @@ SECOND = [
     "11_policy_gradients",
     "12_rules_as_rewards",
     "13_r1_zero",
+    "15_distillation",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
