@@ -100,8 +100,6 @@ def at(rate: float, variant: Variant, **more) -> Variant:
 GRPO = Variant()
 TEN = (10.0, 10.0)  # R1's range
 LONGEST = float(SAMPLING.max_new_tokens)
-DYNAMIC = {"keep": mixed}
-SHAPED = {"reward": shaped_reward}
 PILOT = {"seeds": (100, 101)}  # of no run of the table
 # Accuracy at the end against GRPO's, by the book's criterion. Predictions, before the
 # runs (known are those of the first edition: other updates, another rate, one base):
@@ -117,6 +115,7 @@ R1_CLIP = but(clip=TEN)
 PRODUCT = but(level="sequence")
 R1_PRINTED = by(PrintedLoss(clip=TEN), renewed=RENEWED)
 CISPO = by(cispo_loss)
+DAPO = by(GRPOLoss(how="token", clip=HIGHER), keep=mixed, reward=shaped_reward)
 RUNS = {
     # The rate of the table is chosen on these: from 1e-4 on GRPO goes up and down.
     "rate_5e-5": at(5e-5, GRPO, **PILOT),
@@ -125,10 +124,8 @@ RUNS = {
     "grpo": GRPO,
     "dr_grpo": but(how="constant", constant=PART * LONGEST, scale=False),
     "clip_higher": but(clip=HIGHER),
-    "dynamic": by(GRPOLoss(), **DYNAMIC),
     "token": but(how="token"),
-    "overlong": by(GRPOLoss(), **SHAPED),
-    "dapo": by(GRPOLoss(how="token", clip=HIGHER), **DYNAMIC, **SHAPED),
+    "dapo": DAPO,
     "r1_clip": R1_CLIP,
     "product": PRODUCT,
     "r1_printed": R1_PRINTED,

@@ -258,9 +258,7 @@ VARIANTS = {
     # a constant, and no division by the deviation: 16 answers of 48 tokens
     "dr_grpo": GRPO | {"how": "constant", "constant": 768.0, "scale": False},
     "clip_higher": GRPO | {"clip": (0.2, 0.28)},
-    "dynamic": GRPO | {"keep": "mixed"},
     "token": GRPO | {"how": "token"},
-    "overlong": GRPO | {"reward": "shaped"},
     "dapo": GRPO
     | {"how": "token", "clip": (0.2, 0.28), "reward": "shaped", "keep": "mixed"},
     "r1_clip": GRPO | {"clip": (10.0, 10.0)},
