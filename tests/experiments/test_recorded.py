@@ -21,6 +21,7 @@ from experiments import (
     reinforce,
     rl,
     small_world,
+    sparse,
 )
 from experiments.runner import Job
 from r1.model.fp8 import RECIPES, lower_precision
@@ -43,6 +44,7 @@ GRIDS = {
     "distill": distill.RUNS,
     "after": after.RUNS,
     "pipeline": pipeline.RUNS,
+    "sparse": sparse.RUNS,
 }
 
 
@@ -111,6 +113,13 @@ def variant(job):
     return next(after.loop(row, job.seed, after.base_of(row, job)))
 
 
+def continued(job):
+    """The first row of a run of chapter 18 without a warm-up: means of its steps."""
+    row = sparse.RUNS[job.name]
+    model = sparse.begin(row, job)
+    return pretrain.means(list(islice(sparse.loop(row, job, model), row.log_every)))
+
+
 def price(job):
     """The first step of a price of chapter 14."""
     model = new_policy(load_checkpoint(pipeline.base_of(job))[0])
@@ -141,6 +150,7 @@ CASES = [
     *(("rl", name, "steps", policy) for name in POLICIES),
     *(("hacking", name, "steps", hack) for name in hacking.RUNS),
     *(("after", name, "steps", variant) for name in after.RUNS),
+    *(("sparse", name, "steps", continued) for name in ("full", "last8")),
     *(("pipeline", f"price_{s}", "steps", price) for s in ("none", "letters")),
     ("pipeline", "dev1", "finetuning", imitation),
 ]
