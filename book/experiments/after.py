@@ -38,6 +38,7 @@ PART = 16  # answers of an update
 STEPS = 25
 TESTS = (20, STEPS)  # steps after which a policy is tested
 TERMS = 5  # of the problems, and of those of the test
+PROBLEMS = 512  # of a test
 BASES = 5  # base models of the second recipe
 RENEWED = 10  # steps after which R1's reference is renewed here; R1's is after 400
 HIGHER = (0.2, 0.28)  # DAPO, section 4.1
@@ -183,7 +184,7 @@ def make(job: Job) -> Row:
     for row in loop(variant, job.seed, policy):
         rows.append(row)
         if (done := row["step"] + 1) in TESTS:
-            found = evaluate(policy, TERMS, seed=job.seed)
+            found = evaluate(policy, TERMS, PROBLEMS, seed=job.seed)
             tests.append({"terms": TERMS, "done": done, **found})
     job.write(rows)
     job.write(tests, "terms")

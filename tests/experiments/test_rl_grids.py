@@ -333,7 +333,7 @@ def test_what_a_variant_says_reaches_the_loop(name, monkeypatch, tmp_path):
     begin = "copy of steady_seed3.safetensors"  # the base of seed 3, for 103
     parts = {25: [(25, 0)], 10: [(10, 0), (20, 10), (25, 20)]}[want["renewed"]]
     assert seen == [(begin, f"copy of {begin}", *part) for part in parts]
-    assert tested == [((begin, 5), {"seed": 103})] * 2
+    assert tested == [((begin, 5, 512), {"seed": 103})] * 2
     assert read_log(job.path("terms"))["done"] == [20, 25]
     assert (tmp_path / f"{name}_seed103.csv").exists()
     assert after.done(job)
