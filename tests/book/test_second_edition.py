@@ -23,6 +23,7 @@ SECOND = [
     "12_rules_as_rewards",
     "13_r1_zero",
     "15_distillation",
+    "16_test_time_compute",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import (
     after,
+    at_test_time,
     base,
     beyond,
     distill,
@@ -42,6 +43,7 @@ GRIDS = {
     "beyond": beyond.RUNS,
     "hacking": hacking.RUNS,
     "distill": distill.RUNS,
+    "at_test_time": at_test_time.RUNS,
     "after": after.RUNS,
     "pipeline": pipeline.RUNS,
     "sparse": sparse.RUNS,
