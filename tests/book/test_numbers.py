@@ -11,7 +11,6 @@ from r1.train import read_ledger
 OPEN = {
     "14_r1_pipeline": 66,
     "17_losses_after_r1": 52,
-    "18_what_deepseek_did_next": 0,
 }
 CHAPTERS = sorted(path.stem for path in prose.BOOK.glob("text/*.md"))
 
