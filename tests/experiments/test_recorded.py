@@ -122,10 +122,10 @@ def continued(job):
     return pretrain.means(list(islice(sparse.loop(row, job, model), row.log_every)))
 
 
-def price(job):
-    """The first step of a price of chapter 14."""
+def zero(job):
+    """The first step of R1-Zero in chapter 14."""
     model = new_policy(load_checkpoint(pipeline.base_of(job))[0])
-    return next(pipeline.price_loop(job, new_policy(model), model))
+    return next(pipeline.zero_loop(job, new_policy(model), model))
 
 
 def imitation(job):
@@ -153,7 +153,7 @@ CASES = [
     *(("hacking", name, "steps", hack) for name in hacking.RUNS),
     *(("after", name, "steps", variant) for name in after.RUNS),
     *(("sparse", name, "steps", continued) for name in ("full", "last8")),
-    *(("pipeline", f"price_{s}", "steps", price) for s in ("none", "letters")),
+    ("pipeline", "zero", "steps", zero),
     ("pipeline", "dev1", "finetuning", imitation),
 ]
 
