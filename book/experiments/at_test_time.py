@@ -87,7 +87,6 @@ STUDENT = "distill/traces_dense4_seed{seed}"
 ONE = {"seeds": (0,)}
 THREE = {"seeds": (0, 3, 4)}  # the students of R1 whose weights were kept
 JUDGES = ("verifier_base_0", "verifier_base_1", "verifier_base_2")
-MARKED = ("verifier_base_few", "verifier_base_many")
 FIVE = tuple(f"verifier_student_{number}" for number in range(5))
 
 # Predictions, written before these runs. The first edition's runs (one selected base,
@@ -99,8 +98,7 @@ FIVE = tuple(f"verifier_student_{number}" for number in range(5))
 #    better than its best of 64.
 # 3. Scores rounded to two digits, equal scores drawn by lot: the best of 64 is no worse
 #    than the best of 16. Then it is the fine differences that mislead.
-# 4. A verifier that has read 16,384 marked answers has a better best of 64 than one
-#    that has read 4,096. One that has read 1,024 has a worse one.
+# 4. (Verifiers that have read more answers, and fewer: these runs were not made.)
 # 5. The student, five verifiers: the best of 64 is worse than the best of two.
 # 6. Six terms: no way to choose gets above 0.3, although one of 64 answers is nearly
 #    always right.
@@ -112,15 +110,12 @@ FIVE = tuple(f"verifier_student_{number}" for number in range(5))
 #    the students of a sixteenth.
 RUNS = {
     **{name: Verifier(model=BASE, number=number) for number, name in enumerate(JUDGES)},
-    "verifier_base_few": Verifier(model=BASE, problems=256),
-    "verifier_base_many": Verifier(model=BASE, problems=4096),
     **{
         name: Verifier(model=STUDENT, number=number, **ONE)
         for number, name in enumerate(FIVE)
     },
     "votes_base_5": Votes(model=BASE, terms=5, verifiers=JUDGES),
     "votes_base_6": Votes(model=BASE, terms=6, verifiers=JUDGES),
-    "votes_marked_5": Votes(model=BASE, terms=5, verifiers=MARKED),
     "votes_student_5": Votes(model=STUDENT, terms=5, verifiers=FIVE, **ONE),
     "votes_r1_7": Votes(model="distill/teacher_r1", terms=7, **THREE),
     "votes_dense4_7": Votes(

@@ -38,13 +38,9 @@ FORCED = {
 }
 RUNS = {
     **{f"verifier_base_{n}": OF_BASE | {"number": n} for n in range(3)},
-    "verifier_base_few": OF_BASE | {"problems": 256},
-    "verifier_base_many": OF_BASE | {"problems": 4096},
     **{f"verifier_student_{n}": OF_STUDENT | {"number": n} for n in range(5)},
     "votes_base_5": VOTES | {"terms": 5, "verifiers": THREE},
     "votes_base_6": VOTES | {"terms": 6, "verifiers": THREE},
-    "votes_marked_5": VOTES
-    | {"terms": 5, "verifiers": ("verifier_base_few", "verifier_base_many")},
     "votes_student_5": VOTES
     | {"model": STUDENT, "terms": 5, "verifiers": OTHERS, "seeds": (0,)},
     "votes_r1_7": SEVEN | {"model": "distill/teacher_r1"},
