@@ -109,9 +109,6 @@ PILOT = {"seeds": (100, 101)}  # of no run of the table
 # - gspo_published is worse, because it learns from the first part of each rollout only;
 # - wrong and random are worse;
 # - of all others we cannot tell.
-# The runs `_fast` are a second family, at twice the rate and against grpo_fast. The
-# same predictions hold there, and grpo_fast is worse than grpo.
-FAST = 1e-4
 R1_CLIP = but(clip=TEN)
 PRODUCT = but(level="sequence")
 R1_PRINTED = by(PrintedLoss(clip=TEN), renewed=RENEWED)
@@ -138,11 +135,6 @@ RUNS = {
     "v32": by(masked_loss, scale=False),
     "wrong": by(GRPOLoss(), reward=wrong_reward),
     "random": by(GRPOLoss(), reward=RandomReward),
-    "grpo_fast": at(FAST, GRPO),
-    "r1_clip_fast": at(FAST, R1_CLIP),
-    "product_fast": at(FAST, PRODUCT),
-    "r1_printed_fast": at(FAST, R1_PRINTED),
-    "cispo_fast": at(FAST, CISPO),
 }
 
 

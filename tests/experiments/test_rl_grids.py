@@ -275,8 +275,6 @@ VARIANTS = {
     "wrong": GRPO | {"reward": "wrong"},
     "random": GRPO | {"reward": "tosses"},
 }
-for fast in ("grpo", "r1_clip", "product", "r1_printed", "cispo"):
-    VARIANTS[f"{fast}_fast"] = VARIANTS[fast] | {"lr": 1e-4}
 REWARDS = {
     "rules": rule_reward,
     "shaped": after.shaped_reward,
