@@ -27,7 +27,16 @@ from r1.model.files import write_atomically
 from r1.train.records import DATA, ORIGIN, Cells, read_cells, read_table
 
 # The last word of a file's name tells its kind, RUN_terms.csv.
-ENDINGS = ("terms", "valid", "kinds", "other", "distances", "chances", "judges")
+ENDINGS = (
+    "terms",
+    "valid",
+    "kinds",
+    "other",
+    "distances",
+    "chances",
+    "judges",
+    "chosen",
+)
 # Where it does not, the first columns do.
 BEGINNINGS = {
     "steps": ("step", "reward"),  # reinforcement learning

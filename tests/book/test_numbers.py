@@ -10,10 +10,7 @@ from r1.train import read_ledger
 # reason there. They may only become fewer.
 OPEN = {
     "14_r1_pipeline": 66,
-    "15_distillation": 48,
-    "16_test_time_compute": 0,
     "17_losses_after_r1": 52,
-    "18_what_deepseek_did_next": 0,
 }
 CHAPTERS = sorted(path.stem for path in prose.BOOK.glob("text/*.md"))
 

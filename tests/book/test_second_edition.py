@@ -22,6 +22,9 @@ SECOND = [
     "11_policy_gradients",
     "12_rules_as_rewards",
     "13_r1_zero",
+    "15_distillation",
+    "16_test_time_compute",
+    "18_what_deepseek_did_next",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(

@@ -29,6 +29,7 @@ OF_STUDENT = VERIFIER | {"model": STUDENT, "seeds": (0,)}
 VOTES = {"model": BASE, "verifiers": (), "samples": 64, "problems": 128, "seeds": FIVE}
 THREE = tuple(f"verifier_base_{n}" for n in range(3))
 OTHERS = tuple(f"verifier_student_{n}" for n in range(5))
+SEVEN = VOTES | {"terms": 7, "seeds": (0, 3, 4)}
 FORCED = {
     "terms": (3, 6),
     "most": (0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30),
@@ -37,23 +38,17 @@ FORCED = {
 }
 RUNS = {
     **{f"verifier_base_{n}": OF_BASE | {"number": n} for n in range(3)},
-    "verifier_base_few": OF_BASE | {"problems": 256},
-    "verifier_base_many": OF_BASE | {"problems": 4096},
     **{f"verifier_student_{n}": OF_STUDENT | {"number": n} for n in range(5)},
     "votes_base_5": VOTES | {"terms": 5, "verifiers": THREE},
     "votes_base_6": VOTES | {"terms": 6, "verifiers": THREE},
-    "votes_marked_5": VOTES
-    | {"terms": 5, "verifiers": ("verifier_base_few", "verifier_base_many")},
     "votes_student_5": VOTES
     | {"model": STUDENT, "terms": 5, "verifiers": OTHERS, "seeds": (0,)},
-    "votes_r1_7": VOTES | {"model": "distill/teacher_r1", "terms": 7},
-    "votes_dense4_7": VOTES
-    | {"model": "distill/r1_traces_dense4_seed{seed}", "terms": 7},
-    "votes_dense16_7": VOTES
-    | {"model": "distill/r1_traces_dense16_seed{seed}", "terms": 7},
+    "votes_r1_7": SEVEN | {"model": "distill/teacher_r1"},
+    "votes_dense4_7": SEVEN | {"model": "distill/r1_traces_dense4_seed{seed}"},
+    "votes_dense16_7": SEVEN | {"model": "distill/r1_traces_dense16_seed{seed}"},
     "votes_next_7": VOTES
     | {"model": "distill/next_traces_dense16_seed{seed}", "terms": 7}
-    | {"seeds": (0, 1, 2)},
+    | {"seeds": (0,)},
     "forced_base": FORCED | {"model": BASE, "seeds": FIVE},
     "forced_zero": FORCED | {"model": "rl/zero_seed0", "seeds": (0,)},
 }

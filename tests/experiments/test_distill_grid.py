@@ -23,7 +23,7 @@ from r1.rl.rollout import Sampling
 from r1.text.problems import EitherWay, document, random_problem, worked_solution
 from r1.text.tokenizer import EOS_ID, encode
 from r1.train.checkpoint import save_checkpoint
-from r1.train.records import DATA, read_log
+from r1.train.records import read_log
 
 THREE = (0, 1, 2)
 FIVE = {"seeds": (0, 1, 2, 3, 4)}
@@ -38,7 +38,7 @@ DENSE4 = OF_R1 | {"base": "distill/base_dense4", "budget": 600}
 DENSE16 = OF_R1 | {"base": "distill/base_dense16", "budget": 250}
 MOE4 = OF_R1 | {"base": "distill/base_moe4", "budget": 400}
 MOE16 = OF_R1 | {"base": "distill/base_moe16", "budget": 250}
-EARLY = DENSE16 | {"base": "distill/base_early"}
+LATER = DENSE4 | {"base": "distill/base_later"}
 NEXT = DENSE16 | {"base": "distill/r1_traces_dense16_seed0", "first_seed": 10}
 TRACES = {"way": "traces", "lr": 3e-3}
 RL8 = {"way": "rl", "lr": 3e-4, "prompts": 8, "group": 8}
@@ -58,8 +58,8 @@ STUDENTS = {
     "r1_rl_dense16": DENSE16 | RL8 | FIVE,
     "r1_rl_moe4": MOE4 | RL16,
     "r1_rl_moe16": MOE16 | RL16,
-    "r1_traces_early": EARLY | TRACES | FIVE,
-    "r1_rl_early": EARLY | RL8 | FIVE,
+    "r1_traces_later": LATER | TRACES | FIVE,
+    "r1_rl_later": LATER | RL8 | FIVE,
     "r1_onpolicy_dense4": DENSE4 | OWN | {"seeds": (0,)},
     "r1_onpolicy_dense16": DENSE16 | OWN | {"seeds": (0,)},
     "r1_onpolicy_moe4": MOE4 | OWN | {"seeds": (0,)},

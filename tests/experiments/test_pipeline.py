@@ -202,28 +202,27 @@ WHOLE = {
     "rules": 1.0,
     "bounded": True,
     "kl": 0.0,
+    "temperature": 1.0,
     "skip": "",
 }
 ALL = ("cold-start", "reason", "reject", "tune", "prefer", "align")
 # What each plan changes, its last stage, and the stages that it has from the main one.
-ALONE = {"align": 80, "late": 80, "taste": 1.0, "rules": 0.0}
+ALONE = {"align": 80, "late": 80, "taste": 1.0, "rules": 0.0, "temperature": 1.3}
 PLANS = {
     "main": ({}, "align", ()),
     "noeight": ({"longest": 7}, "reason", ()),
     "nolong": ({"longest": 5}, "reason", ()),
-    "nocold": ({"skip": "cold-start"}, "reason", ()),
     "noreason": ({"skip": "reason"}, "tune", ALL[:1]),
     "goon": ({"start": "dev2"}, "tune", ALL[:3]),
     "raw": (ALONE | {"bounded": False}, "align", ALL[:5]),
     "anchored": (ALONE | {"bounded": False, "kl": 1.0}, "align", ALL[:5]),
     "bounded": (ALONE, "align", ALL[:5]),
 }
-PRICES = {"price_none": None, "price_digits": "digits", "price_letters": "letters"}
 OWN_BASE, FIVE = "base/steady_seed{seed}", (0, 1, 2, 3, 4)
 
 
 def test_the_grid_has_these_runs():
-    assert set(pipeline.RUNS) == {*PLANS, *PRICES, "base"}
+    assert set(pipeline.RUNS) == {*PLANS, "zero", "base"}
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -295,24 +294,19 @@ def test_a_run_makes_its_stages_in_order_and_shares_those_of_the_main_plan(
     assert made == [(s, "main" if s in shared else name, 2, 192) for s in stages]
 
 
-@pytest.mark.parametrize("name", PRICES)
-def test_every_price_is_paid_as_it_was(name, tmp_path, monkeypatch):
-    row, seen = pipeline.RUNS[name], []
-    assert (row.script, row.base) == (PRICES[name], OWN_BASE)
-    assert (row.terms, row.steps, row.problems) == ((5, 5), 60, 192)
-    assert row.seeds == FIVE
+def test_zero_has_the_rules_of_the_chapter_and_none_for_a_script(tmp_path, monkeypatch):
+    row, seen = pipeline.RUNS["zero"], []
+    assert (row.base, row.problems, row.seeds) == (OWN_BASE, 192, FIVE)
+    assert (row.terms, row.steps) == ((5, 5), 60)
     monkeypatch.setattr(pipeline, "grpo", lambda *args: seen.extend(args) or [{}])
-    job = Job("pipeline", name, 1, tmp_path)
-    list(pipeline.price_loop(job, "policy", "base"))
+    list(pipeline.zero_loop(Job("pipeline", "zero", 1, tmp_path), "policy", "base"))
     policy, base, steps, settings, env, seed = seen
     assert (policy, base, steps, seed) == ("policy", "base", 60, 1)
     assert settings is pipeline.SETTINGS
     assert env.ask(1, 4, 6) == pipeline.tasks_of(1, 4, 6, (5, 5))
-    text = "<think>7*3=1;b+f=g</think><answer>6</answer><eos>"  # half and half
-    full = solution(TASK)
-    paid = {"price_none": (1.1, 1.1), "price_digits": (1.6, 2.1)}
-    paid["price_letters"] = (1.6, 1.1)
-    assert (env.reward(TASK, text), env.reward(TASK, full)) == pytest.approx(paid[name])
+    letters = "<think>h*d=b;b+f=g</think><answer>6</answer><eos>"
+    for text in (letters, solution(TASK)):
+        assert env.reward(TASK, text) == pytest.approx(1.1)
 
 
 def test_a_base_model_is_asked_what_the_stages_of_its_seed_are(tmp_path, monkeypatch):
@@ -401,7 +395,11 @@ def test_the_last_stage_has_its_preference_in_its_last_steps(run, monkeypatch):
         _, stage, lesson, _ = seen.pop()
         assert (stage, lesson.ask) == ("align", pipeline.mixture_of)
         assert lesson.preference is preference
-        assert lesson.kl == (1.0 if name == "anchored" else 0.0)
+        kl = 1.0 if name == "anchored" else 0.0
+        temperature = 1.0 if name == "main" else 1.3
+        sampling = replace(pipeline.SETTINGS.sampling, temperature=temperature)
+        loss = GRPOLoss(kl_weight=kl)
+        assert lesson.settings == replace(FEW, sampling=sampling, loss=loss)
         assert [steps for steps, _ in lesson.parts] == [steps for steps, _ in parts]
         paid = [reward(TASK, text) for _, reward in lesson.parts]
         assert paid == pytest.approx([value for _, value in parts])
@@ -430,7 +428,7 @@ def test_rewards_follow_each_other_and_the_log_goes_on(run, monkeypatch):
     assert log["right"] == [1.0] * 3
 
 
-def test_the_kl_term_of_a_lesson_is_in_the_loss(run, monkeypatch):
+def test_a_lesson_may_have_settings_of_its_own(run, monkeypatch):
     seen = []
 
     def grpo(model, reference, end, settings, *_):
@@ -439,10 +437,12 @@ def test_the_kl_term_of_a_lesson_is_in_the_loss(run, monkeypatch):
 
     monkeypatch.setattr(pipeline, "grpo", grpo)
     monkeypatch.setattr(Run, "before", lambda run, stage: run.base)
-    for seed, kl in enumerate((0.0, 0.7)):
-        lesson = pipeline.Lesson(pipeline.mixture_of, [(1, lambda *_: 1.0)], None, kl)
+    own = replace(FEW, loss=GRPOLoss(kl_weight=0.7))
+    for seed, settings in enumerate((None, own)):
+        parts = [(1, lambda *_: 1.0)]
+        lesson = pipeline.Lesson(pipeline.mixture_of, parts, None, settings)
         pipeline.reinforce(replace(run, seed=seed), "align", lesson, 2)
-    assert seen == [FEW, replace(FEW, loss=GRPOLoss(kl_weight=0.7))]
+    assert seen == [FEW, own]
 
 
 def test_rejection_asks_each_task_often_and_writes_up_what_it_keeps(run, monkeypatch):
@@ -512,8 +512,6 @@ def test_the_reward_for_reasoning_by_hand():
     assert reward(TASK, "nonsense") == 0
     mixed = "<think>7*3=1;b+f=g</think><answer>6</answer><eos>"
     assert reward(TASK, mixed) == pytest.approx(1.1 + 0.5 / 2)
-    letters = reasoning_reward(1.0, "letters")
-    assert letters(TASK, mixed) == pytest.approx(1.1 + 1 / 2)
 
 
 def test_preference_alone_does_not_look_at_rules():

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import (
     after,
+    at_test_time,
     base,
     beyond,
     distill,
@@ -21,6 +22,7 @@ from experiments import (
     reinforce,
     rl,
     small_world,
+    sparse,
 )
 from experiments.runner import Job
 from r1.model.fp8 import RECIPES, lower_precision
@@ -41,8 +43,10 @@ GRIDS = {
     "beyond": beyond.RUNS,
     "hacking": hacking.RUNS,
     "distill": distill.RUNS,
+    "at_test_time": at_test_time.RUNS,
     "after": after.RUNS,
     "pipeline": pipeline.RUNS,
+    "sparse": sparse.RUNS,
 }
 
 
@@ -111,10 +115,17 @@ def variant(job):
     return next(after.loop(row, job.seed, after.base_of(row, job)))
 
 
-def price(job):
-    """The first step of a price of chapter 14."""
+def continued(job):
+    """The first row of a run of chapter 18 without a warm-up: means of its steps."""
+    row = sparse.RUNS[job.name]
+    model = sparse.begin(row, job)
+    return pretrain.means(list(islice(sparse.loop(row, job, model), row.log_every)))
+
+
+def zero(job):
+    """The first step of R1-Zero in chapter 14."""
     model = new_policy(load_checkpoint(pipeline.base_of(job))[0])
-    return next(pipeline.price_loop(job, new_policy(model), model))
+    return next(pipeline.zero_loop(job, new_policy(model), model))
 
 
 def imitation(job):
@@ -141,7 +152,8 @@ CASES = [
     *(("rl", name, "steps", policy) for name in POLICIES),
     *(("hacking", name, "steps", hack) for name in hacking.RUNS),
     *(("after", name, "steps", variant) for name in after.RUNS),
-    *(("pipeline", f"price_{s}", "steps", price) for s in ("none", "letters")),
+    *(("sparse", name, "steps", continued) for name in ("full", "last8")),
+    ("pipeline", "zero", "steps", zero),
     ("pipeline", "dev1", "finetuning", imitation),
 ]
 

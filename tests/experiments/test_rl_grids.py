@@ -258,9 +258,7 @@ VARIANTS = {
     # a constant, and no division by the deviation: 16 answers of 48 tokens
     "dr_grpo": GRPO | {"how": "constant", "constant": 768.0, "scale": False},
     "clip_higher": GRPO | {"clip": (0.2, 0.28)},
-    "dynamic": GRPO | {"keep": "mixed"},
     "token": GRPO | {"how": "token"},
-    "overlong": GRPO | {"reward": "shaped"},
     "dapo": GRPO
     | {"how": "token", "clip": (0.2, 0.28), "reward": "shaped", "keep": "mixed"},
     "r1_clip": GRPO | {"clip": (10.0, 10.0)},
@@ -277,8 +275,6 @@ VARIANTS = {
     "wrong": GRPO | {"reward": "wrong"},
     "random": GRPO | {"reward": "tosses"},
 }
-for fast in ("grpo", "r1_clip", "product", "r1_printed", "cispo"):
-    VARIANTS[f"{fast}_fast"] = VARIANTS[fast] | {"lr": 1e-4}
 REWARDS = {
     "rules": rule_reward,
     "shaped": after.shaped_reward,
@@ -335,7 +331,7 @@ def test_what_a_variant_says_reaches_the_loop(name, monkeypatch, tmp_path):
     begin = "copy of steady_seed3.safetensors"  # the base of seed 3, for 103
     parts = {25: [(25, 0)], 10: [(10, 0), (20, 10), (25, 20)]}[want["renewed"]]
     assert seen == [(begin, f"copy of {begin}", *part) for part in parts]
-    assert tested == [((begin, 5), {"seed": 103})] * 2
+    assert tested == [((begin, 5, 512), {"seed": 103})] * 2
     assert read_log(job.path("terms"))["done"] == [20, 25]
     assert (tmp_path / f"{name}_seed103.csv").exists()
     assert after.done(job)

@@ -93,6 +93,17 @@ def test_the_reverse_divergence_is_what_samples_of_the_student_show():
     torch.testing.assert_close(divergence(student, teacher), (p * k1).sum())
 
 
+def test_the_surprise_at_a_trace_is_the_forward_divergence_and_the_teachers_entropy():
+    """What a trace teaches is its surprise without the teacher's own."""
+    student, teacher = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    p = teacher.softmax(-1)
+    surprise = -(p * student.log_softmax(-1)).sum()
+    entropy = -(p * p.log()).sum()
+    forward = divergence(student, teacher, "forward")
+    torch.testing.assert_close(surprise - entropy, forward)
+    assert forward > 0
+
+
 def test_traces_keep_what_is_right_and_count_all():
     problems = [SIX, EitherWay((2, 2, 2), "++")]
     draw = torch.Generator().manual_seed(0)
