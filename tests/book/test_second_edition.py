@@ -24,6 +24,7 @@ SECOND = [
     "13_r1_zero",
     "15_distillation",
     "16_test_time_compute",
+    "17_losses_after_r1",
     "18_what_deepseek_did_next",
 ]
 each = pytest.mark.parametrize("name", SECOND)
