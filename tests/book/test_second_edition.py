@@ -22,6 +22,7 @@ SECOND = [
     "11_policy_gradients",
     "12_rules_as_rewards",
     "13_r1_zero",
+    "14_r1_pipeline",
     "15_distillation",
     "16_test_time_compute",
     "17_losses_after_r1",
