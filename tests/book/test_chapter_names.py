@@ -26,7 +26,7 @@ TOPICS = {
     15: "distil|student|teacher|trace|bases",
     16: "test time|test-time|vote|majority|verifier|budget|forced|teacher"
     "|many answers|more answers",
-    17: "loss|form|clip|product|DAPO|GSPO|CISPO|ratio|minibatch|updates",
+    17: "loss|form|clip|product|DAPO|GSPO|CISPO|ratio|minibatch|updates|advantage|coin",
     18: "next|sparse|V3\\.[12]|V4|verdict|verified|published",
 }
 NUMBERS = r"\d\d(?:(?:, | and | to | or )\d\d)*"

@@ -22,8 +22,10 @@ SECOND = [
     "11_policy_gradients",
     "12_rules_as_rewards",
     "13_r1_zero",
+    "14_r1_pipeline",
     "15_distillation",
     "16_test_time_compute",
+    "17_losses_after_r1",
     "18_what_deepseek_did_next",
 ]
 each = pytest.mark.parametrize("name", SECOND)

@@ -110,7 +110,7 @@ def hack(job):
 
 
 def variant(job):
-    """The first step of a run of chapter 17."""
+    """The first step of a run of chapter 17, with its loss."""
     row = after.RUNS[job.name]
     return next(after.loop(row, job.seed, after.base_of(row, job)))
 

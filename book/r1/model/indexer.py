@@ -59,7 +59,8 @@ class Indexer(nn.Module):
     the first `rotary` features turn with the position. Nothing flows back from here
     into the model: what comes in is detached.
 
-    Source: DeepSeek-V3.2, equation 1, without the norm of keys and the eight bits.
+    Source: DeepSeek-V3.2, equation 1, without the norm of keys, the Hadamard matrix and
+    the eight bits; rotary pairs are neighbors.
     """
 
     def __init__(
