@@ -129,6 +129,7 @@ EXPECTED = {
     },
     "distill": {
         "base_dense4": STUDENTS | {"config": "data/distill/dense4.json", "steps": 2500},
+        "base_later": STUDENTS | {"config": "data/distill/dense4.json", "steps": 3500},
         "base_dense16": STUDENTS
         | {"config": "data/distill/dense16.json", "steps": 3500, "lr": 0.006},
         "base_moe4": STUDENTS
