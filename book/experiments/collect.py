@@ -34,6 +34,7 @@ ENDINGS = (
     "other",
     "distances",
     "chances",
+    "said",
     "judges",
     "chosen",
 )

@@ -9,15 +9,18 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import torch
 
 from experiments import pretrain, reinforce
 from experiments.pretrain import Grid
 from experiments.reinforce import GRPOSettings
 from experiments.runner import Job, Row, run_grid
-from r1.rl.grpo_loop import Updates, new_policy
+from r1.rl.grpo_loop import Environment, Updates, grpo, new_policy, problems_of
 from r1.rl.losses import GRPOLoss
 from r1.rl.ppo_loop import PPOSettings
-from r1.rl.rollout import Sampling
+from r1.rl.rollout import Sampling, roll_out
 from r1.text.answers import is_right, said
 from r1.text.problems import Problem, is_worked_out
 from r1.train.checkpoint import load_checkpoint
@@ -35,6 +38,17 @@ class Policy:
     terms: tuple[int, int] = (5, 5)
     steps: int = 100
     seeds: tuple[int | None, ...] = (0, 1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched(Policy):
+    """A policy that, after some steps, answers a problem that it does not learn from.
+
+    Problem and draws are those of the answers that chapter 13 shows.
+    """
+
+    said: tuple[int, ...] = (0, 20, 50, 100)
+    answers: int = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +99,9 @@ RUNS = {
     # Every base of the second recipe. Prediction, before the runs: on each of the five
     # thinking grows, to more than 0.8 in the last ten of 100 steps.
     "steady": Policy(base=OWN, seeds=FIVE),
+    # The first page of the website shows this one: the first of them once more, with a
+    # step behind the hundredth, whose answers show what the hundred have made.
+    "watched": Watched(base=OWN, steps=101, seeds=(0,)),
     # Chapter 11: PPO on the same bases. With critic_first the critic learns alone for
     # 20 steps, and the policy for 100 after them. Predictions, before the runs: with
     # lambda 1 half of the answers think within ten steps of GRPO (cannot tell); with
@@ -175,9 +192,32 @@ def options_of(row: Policy, job: Job) -> reinforce.Options:
     )
 
 
+def watch(row: Watched, job: Job) -> Row:
+    """Train a policy, and write what it answers on the way; returns the last step."""
+    base = new_policy(load_checkpoint(job.weights(row.base.format(seed=job.seed)))[0])
+    policy, log, said = new_policy(base), [], []
+    environment = Environment(partial(problems_of, terms=row.terms))
+    steps = grpo(policy, base, row.steps, row.settings, environment, job.seed)
+    asked = problems_of(99, 0, 1)
+    for done in range(row.steps):
+        if done in row.said:
+            draws = torch.Generator().manual_seed(3)
+            answers = roll_out(policy, asked, Sampling(group=row.answers), draws)
+            said += [
+                {"step": done, "problem": asked[0].prompt, "text": text}
+                for text in answers.texts
+            ]
+        log.append(next(steps))
+    job.write(log)
+    job.write(said, "said")
+    return log[-1]
+
+
 def make(job: Job) -> Row:
     """Make one run."""
     row = RUNS[job.name]
+    if isinstance(row, Watched):
+        return watch(row, job)
     if isinstance(row, Grid):
         return pretrain.make(row, job)
     if isinstance(row, PassAtK):
@@ -195,7 +235,7 @@ def make(job: Job) -> Row:
 
 def done(job: Job) -> bool:
     """Whether a run is finished: the file that it writes last is there."""
-    kinds = {Grid: "valid", Policy: "terms", PassAtK: ""}
+    kinds = {Grid: "valid", Policy: "terms", Watched: "said", PassAtK: ""}
     return job.path(kinds[type(RUNS[job.name])]).exists()
 
 

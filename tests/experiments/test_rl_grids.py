@@ -20,9 +20,10 @@ from r1.rl.grpo_loop import Environment, Settings, problems_of
 from r1.rl.losses import GRPOLoss
 from r1.rl.ppo_loop import PPOSettings
 from r1.rl.rewards import rule_reward
+from r1.rl.rollout import Rollout
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS
-from r1.train.records import DATA, read_log
+from r1.train.records import DATA, read_cells, read_log
 
 THREE, FIVE = (0, 1, 2), (0, 1, 2, 3, 4)
 SIX = Problem((7, 3, 5), "*+")
@@ -74,6 +75,7 @@ RL = {
     "ppo_lam100": PPO | {"lam": 1.0},
     "ppo_lam095": PPO | {"lam": 0.95},
     "steady": ZERO | OWN,
+    "watched": ZERO | OWN | {"seeds": (0,), "steps": 101},
     "steady_lam100": PPO | OWN | {"lam": 1.0},
     "steady_lam095": PPO | OWN | {"lam": 0.95},
     "steady_first": PPO | OWN | {"lam": 0.95, "critic_first": 20, "steps": 120},
@@ -185,6 +187,41 @@ def test_every_pass_at_k_is_what_it_was(name, monkeypatch, tmp_path):
     assert asked == [f"weights of {model}", want]
     assert rl.done(job)
     assert (tmp_path / f"{name}_seed3.csv").exists()
+
+
+def test_a_watched_policy_answers_before_the_steps_that_are_named(
+    monkeypatch, tmp_path
+):
+    """Always the same problem, which no step asks, with the same draws."""
+    row, policy, asked = rl.RUNS["watched"], [0], []
+    assert (row.said, row.answers) == ((0, 20, 50, 100), 4)
+
+    def grpo(model, reference, steps, settings, environment, seed):
+        assert (steps, settings, seed) == (101, row.settings, 0)
+        assert environment.ask(1, 7, 5) == problems_of(1, 7, 5, (5, 5))
+        for step in range(steps):
+            model[0] = step + 1
+            yield {"step": step}
+
+    def roll_out(model, problems, sampling, generator):
+        asked.append((problems[0].prompt, generator.initial_seed(), sampling.group))
+        texts = [f"{model[0]} steps"] * sampling.group
+        return Rollout(problems, texts, None, None, None)
+
+    monkeypatch.setattr(rl, "load_checkpoint", lambda path: [policy])
+    monkeypatch.setattr(rl, "new_policy", list)
+    monkeypatch.setattr(rl, "grpo", grpo)
+    monkeypatch.setattr(rl, "roll_out", roll_out)
+    job = Job("rl", "watched", 0, tmp_path)
+    rl.make(job)
+    assert rl.done(job)
+    assert asked == [(problems_of(99, 0, 1)[0].prompt, 3, 4)] * 4
+    said = read_cells(job.path("said"))
+    assert said.columns == ["step", "problem", "text"]
+    assert [(r[0], r[2]) for r in said.rows] == [
+        (str(step), f"{step} steps") for step in row.said for _ in range(4)
+    ]
+    assert len(read_log(job.path())["step"]) == 101
 
 
 def test_passes_counted_by_hand():
