@@ -26,9 +26,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import check_yourself
 import nbformat
 import resvg_py
 import yaml
+from bibliography import Work, works
 from execute import Problem, stable_ids, write
 from markdown_it import MarkdownIt
 from mdit_py_plugins.amsmath import amsmath_plugin
@@ -36,7 +38,6 @@ from mdit_py_plugins.colon_fence import colon_fence_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.myst_blocks import myst_block_plugin
 from PIL import Image
-from pybtex.database import parse_file
 
 BOOK = Path(__file__).resolve().parent
 MADE = "notebooks"
@@ -59,9 +60,6 @@ INLINE = re.compile(
     r"|\]\((?P<link>[^()\s]+)\)",
     re.DOTALL,
 )
-ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-ADDRESS = re.compile(r"((?:[\w-]+\.)+[a-z]{2,}(?:/[^\s,]+)?)(?:, (.*))?")
-NUMBERED = re.compile(r"(issue|pull request) (\d+)")
 FIGURE = re.compile(r'id="([\w-]+)"[^>]*aria-label="([^"]*)"')
 ALONE = "header, #pst-skip-link {{display: none !important}} #{} {{padding: 12px}}"
 PICTURE = re.compile(r"^(!\[[^\n]*\]\(data:[^\n]*)$", re.MULTILINE)
@@ -109,15 +107,6 @@ class Place:
     """What a label stands for: the words of a reference to it, and its address."""
 
     words: str
-    address: str
-
-
-@dataclass(frozen=True)
-class Work:
-    """A work of the bibliography: its authors in short, its year, its address."""
-
-    authors: str
-    year: str
     address: str
 
 
@@ -234,53 +223,6 @@ def places(name, notebook, address):
                 elif kind == "list-table":
                     label = options.get("name")
                     place("table", label, "Table {}", label)
-    return found
-
-
-def people(entry):
-    """The authors of a work, as a sentence names them."""
-    found = [
-        " ".join(map(str, (*person.rich_prelast_names, *person.rich_last_names)))
-        for person in entry.persons["author"]
-    ]
-    if len(found) > 2 or found[1:] == ["others"]:
-        return f"{found[0]} et al."
-    return " and ".join(found)
-
-
-def address_of(entry):
-    """Where a work can be read, as far as its entry says it."""
-    fields = entry.fields
-    if "doi" in fields:
-        return f"https://doi.org/{fields['doi']}"
-    if "url" in fields:
-        return fields["url"]
-    if "eprint" in fields:
-        return f"https://arxiv.org/abs/{fields['eprint']}"
-    for name in ("journal", "note"):
-        if paper := ARXIV.search(fields.get(name, "")):
-            return f"https://arxiv.org/abs/{paper[1]}"
-    host = ADDRESS.fullmatch(fields.get("howpublished", "").replace("\\_", "_"))
-    if host is None:
-        return None
-    part = NUMBERED.fullmatch(host[2] or "")
-    kinds = {"issue": "issues", "pull request": "pull"}
-    return f"https://{host[1]}" + (f"/{kinds[part[1]]}/{part[2]}" if part else "")
-
-
-def works(path, otherwise):
-    """The works of the bibliography by key, with letters where years are shared."""
-    entries = parse_file(str(path)).entries if path.exists() else {}
-    groups = {}
-    for key, entry in entries.items():
-        who = people(entry), entry.fields["year"]
-        groups.setdefault(who, []).append((entry.fields["title"].strip("{}"), key))
-    found = {}
-    for (authors, year), group in groups.items():
-        for index, (_, key) in enumerate(sorted(group)):
-            letter = chr(ord("a") + index) if len(group) > 1 else ""
-            address = address_of(entries[key]) or otherwise
-            found[key] = Work(authors, year + letter, address)
     return found
 
 
@@ -451,8 +393,10 @@ def directed(shelf, name, said):
     if kind == "exercise":
         place = shelf.places.get(options.get("label"), Place("Exercise", ""))
         return f"### {place.words}: {argument}\n\n{plain(shelf, name, body)}"
-    if kind == "admonition":
-        fold = "dropdown" in options.get("class", "")
+    if kind == "rubric":
+        return f"### {argument}"
+    if kind in ("admonition", "dropdown"):
+        fold = kind == "dropdown" or "dropdown" in options.get("class", "")
         return (folded if fold else quoted)(argument, plain(shelf, name, body))
     if kind == "list-table":
         return table(shelf, argument, options, inline(shelf, name, body))
@@ -575,11 +519,16 @@ def code_cell(shelf, name, cell, kept):
         yield markdown_cell(f"**{number}.** {caption}\n\n{in_words}")
 
 
+def needs(cell):
+    """What a chapter needs, as the cell that makes it run in Colab installs it."""
+    found = {word for line in INSTALLED.findall(cell.source) for word in line.split()}
+    return sorted(found | set(ALWAYS))
+
+
 def setup_cell(shelf, cell):
     """The first cell of a plain notebook, made from the one that only Colab runs."""
-    needs = {word for line in INSTALLED.findall(cell.source) for word in line.split()}
     lines, width = [[]], 60
-    for need in sorted(needs | set(ALWAYS)):
+    for need in needs(cell):
         if sum(len(word) + 1 for word in lines[-1]) + len(need) > width:
             lines.append([])
         lines[-1].append(need)
@@ -643,7 +592,8 @@ def made_cells(shelf, name, kept):
             parts.append((label, held))
             held = None
         elif kind == "text":
-            here.append(plain(shelf, name, what))
+            text = check_yourself.with_questions(what, shelf.book, name)
+            here.append(plain(shelf, name, text))
         elif is_setup(what):
             here.append(setup_cell(shelf, what))
         else:

@@ -18,6 +18,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import bibliography
 import nbformat
 import yaml
 from docutils.nodes import make_id
@@ -25,7 +26,6 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 from mdit_py_plugins.colon_fence import colon_fence_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from pybtex.database import parse_file
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -93,17 +93,14 @@ def formula(content, options):
 
 @functools.cache
 def references():
-    """The entries of the bibliography."""
-    return parse_file(str(BOOK / "references.bib")).entries
+    """The works of the bibliography."""
+    return bibliography.works()
 
 
 def cited(key):
     """A work as it is called in a sentence."""
-    entry = references()[key]
-    people = [" ".join(person.last_names) for person in entry.persons["author"]]
-    names = people[0] if len(people) < 3 else f"{people[0]} et al."
-    names = " and ".join(people) if len(people) == 2 else names
-    return f"{names.strip('{}')} ({entry.fields['year']})"
+    work = references()[key]
+    return f"{work.authors} ({work.year})"
 
 
 def plain(text):
