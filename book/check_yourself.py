@@ -68,9 +68,10 @@ def shown(question):
     answer = f"**Answer: {', '.join(question.answers)}.**"
     return "\n".join(
         (
-            f"```{{rubric}} {question.number}. {question.words}",
+            # With colons, since the words may have backticks.
+            f":::{{rubric}} {question.number}. {question.words}",
             ":heading-level: 3",
-            "```",
+            ":::",
             "",
             *options,
             "",
