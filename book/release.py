@@ -1,14 +1,17 @@
 """Which version of the book this is, in the foot of each page, and links to its news.
 
-CITATION.cff says the version and the date; the tests hold the others to it.
+CITATION.cff says the version and the date; the tests hold the others to it. On the page
+of errata, a link that has the title of a section leads to that section.
 """
 
 from pathlib import Path
 
 import yaml
+from docutils import nodes
 
 ROOT = Path(__file__).resolve().parent.parent
-LINKS = {"book/changelog": "What is new", "book/errata": "Errata"}
+ERRATA = "book/errata"
+LINKS = {"book/changelog": "What is new", ERRATA: "Errata"}
 
 
 def citation(root=ROOT):
@@ -24,6 +27,21 @@ def footer(cited, address_of):
     return f'<p class="release">{said} {", ".join(links)}.</p>'
 
 
+def sections(env, page):
+    """The anchors of the sections of a page by their titles."""
+    found = env.tocs[page].findall(nodes.reference) if page in env.tocs else ()
+    return {link.astext(): link["anchorname"] for link in found}
+
+
+def lead_to_sections(app, doctree, docname):
+    """Let links of the errata that name a section lead to it."""
+    if docname == ERRATA and app.builder.format == "html":
+        for link in doctree.findall(nodes.reference):
+            if link.get("internal") and "#" not in link.get("refuri", "#"):
+                page = f"book/{link['refuri'].removesuffix('.html')}"
+                link["refuri"] += sections(app.env, page).get(link.astext(), "")
+
+
 def setup(app):
     """Tell Sphinx the version, and put it into the foot of each page."""
     cited = citation()
@@ -37,5 +55,6 @@ def setup(app):
             context["theme_extra_footer"] = footer(cited, address)
 
     app.connect("config-inited", told)
+    app.connect("doctree-resolved", lead_to_sections)
     app.connect("html-page-context", page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

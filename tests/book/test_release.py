@@ -307,6 +307,18 @@ def test_each_item_of_the_errata_has_its_three_parts_and_leads_to_a_section():
     assert chapters == {path.name[:2] for path in BOOK.glob("[0-9]*.ipynb")}
 
 
+def test_links_of_the_errata_lead_to_sections(site):
+    page = (site / "book/errata.html").read_text(encoding="utf-8")
+    items = re.findall(r"<em>Now:</em>(.*?)</li>", page, re.DOTALL)
+    links = [link for item in items for link in re.findall(r'href="([^"]+)"', item)]
+    assert len(links) > 100
+    for link in links:
+        name, mark, anchor = link.partition("#")
+        text = (site / "book" / name).read_text(encoding="utf-8")
+        assert mark == "#" or name in ("notation.html", "bibliography.html"), link
+        assert f'id="{anchor}"' in text or not mark, link
+
+
 def test_the_paper_is_a_draft_in_the_form_of_its_journal():
     _, front, body = (BOOK / "paper/paper.md").read_text("utf-8").split("---\n", 2)
     front = yaml.safe_load(front)
