@@ -1,8 +1,10 @@
-"""The picture that others show beside a link to the book: the landing page's curves.
+"""What others show beside a link to the book: a picture with the landing page's curves.
 
-It is drawn from the record of R1-Zero whenever the website is built.
+It is drawn from the record of R1-Zero whenever the website is built. The bare address,
+which leads on to the landing page, says of the book what that page says.
 """
 
+import re
 from pathlib import Path
 
 import yaml
@@ -21,6 +23,19 @@ CURVES = {
     "thinking": ("#0072b2", "answers that think"),
     "accuracy": ("#b34700", "answers that are right"),
 }
+FRONT = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Refresh" content="0; url={page}">
+<title>{title}</title>
+<link rel="canonical" href="{address}{page}">
+{said}
+</head>
+<body><p><a href="{page}">{title}</a></p></body>
+</html>
+"""
+SAID = re.compile(r'<meta (?:property="og:|name="(?:description|twitter:))[^>]*>')
 
 
 def draw(path):
@@ -55,12 +70,26 @@ def draw(path):
     figure.savefig(path, metadata={"Software": None})
 
 
+def front(site, config):
+    """The page of the bare address, which leads on to the landing page."""
+    page = f"{config.root_doc}.html"
+    said = SAID.findall((site / page).read_text(encoding="utf-8"))
+    return FRONT.format(
+        page=page,
+        title=config.html_title,
+        address=config.ogp_site_url,
+        said="\n".join(said),
+    )
+
+
 def setup(app):
-    """Draw the card when the website has been built."""
+    """Draw the card when the website has been built, and write the first page."""
 
     def finished(app, error):
         if error is None and app.builder.name == "html":
-            draw(Path(app.outdir, NAME))
+            site = Path(app.outdir)
+            draw(site / NAME)
+            (site / "index.html").write_text(front(site, app.config), encoding="utf-8")
 
-    app.connect("build-finished", finished)
+    app.connect("build-finished", finished, priority=950)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

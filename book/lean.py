@@ -36,7 +36,7 @@ NEEDS = {
 INLINE = {"toggle": FOLDED, "window.MathJax": MATH, "DOCUMENTATION_OPTIONS": "(?!)"}
 LIBRARY = "/tippy/"  # loaded by tips.js
 LONG = "tex-chtml.js"  # nothing waits for it
-IMAGE = re.compile(r"<img (?![^>]*\bloading=)")
+IMAGE = re.compile(r'<img ((?:[^>"]|"[^"]*")*)>')
 SOURCE = re.compile(r'\bsrc="([^"]*)"')
 
 
@@ -112,13 +112,13 @@ def lazy_images(body, size=lambda source: None):
     """A page whose pictures wait until they are near, in the room that they take."""
 
     def lazy(match):
-        end = body.index(">", match.start())
-        source = SOURCE.search(body, match.start(), end)
+        if "loading=" in match[1]:
+            return match[0]
+        attributes, source = 'loading="lazy" decoding="async"', SOURCE.search(match[1])
         room = size(source[1]) if source else None
-        attributes = 'loading="lazy" decoding="async" '
-        if room and "width=" not in body[match.start() : end]:
-            attributes += 'width="{:.0f}" height="{:.0f}" '.format(*room)
-        return f"<img {attributes}"
+        if room and "width=" not in match[1]:
+            attributes += ' width="{:.0f}" height="{:.0f}"'.format(*room)
+        return f"<img {attributes} {match[1]}>"
 
     return IMAGE.sub(lazy, body)
 

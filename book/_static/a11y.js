@@ -21,8 +21,8 @@ document.addEventListener("DOMContentLoaded", () => {
   });
 
   nameToggles();
-  groupCopyButtons();
-  all('[id$="-figure"]').forEach(speak);
+  groupStops();
+  setTimeout(() => all('[id$="-figure"]').forEach(speak)); // when they have been built
 
   // What a button folds, by the exercise, the figure or the cell that it belongs to.
   function nameToggles() {
@@ -60,53 +60,87 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  // The copy buttons of a section, or of a solution, are one stop of the Tab key; arrow
-  // keys lead from one to the next. Each says which one it is.
-  function groupCopyButtons() {
-    const buttons = all(".copybtn");
+  // One stop of the Tab key for what belongs together, and arrow keys from one to the
+  // next: the copy buttons of a section or a solution, its sources (works that it cites
+  // and numbers of the ledger), a table of links, and the contents of the page. A screen
+  // reader meets all of them as it reads on.
+  function groupStops() {
+    const section = "details, .toggle, article > section > section, article";
     const groups = new Map();
-    buttons.forEach((button, i) => {
-      const name = `Copy code block ${i + 1} of ${buttons.length}`;
-      button.setAttribute("aria-label", name);
-      button.tabIndex = -1;
-      const group = button.closest("details, .toggle, article > section > section, article");
-      groups.set(group, [...(groups.get(group) ?? []), button]);
+    const join = (elements, where) => {
+      for (const element of elements) {
+        const place = where(element);
+        if (!groups.has(place)) groups.set(place, []);
+        groups.get(place).push(element);
+      }
+    };
+    const copies = all(".copybtn");
+    copies.forEach((button, i) => {
+      button.setAttribute("aria-label", `Copy code block ${i + 1} of ${copies.length}`);
     });
+    const rooms = new Map(); // for a section and a kind of things, always the same room
+    const room = (kind) => (element) => {
+      const key = element.closest(section);
+      if (!rooms.has(key)) rooms.set(key, {});
+      return (rooms.get(key)[kind] ??= {});
+    };
+    join(copies, room("copy"));
+    const table = (element) => element.closest("table, dl.published");
+    const many = (element) => table(element) && all("a[href]", table(element)).length > 10;
+    const free = (element) => !many(element);
+    join(all("article :is(table, dl.published) a[href]").filter(many), table);
+    const sources = "article :is(a.published, section a[href*='bibliography.html#'])";
+    join(all(sources).filter(free), room("source"));
+    join(all("#pst-secondary-sidebar .page-toc a"), () => "contents");
     for (const group of groups.values()) {
-      group[0].tabIndex = 0;
       if (group.length === 1) continue;
-      group.forEach((button, i) => {
-        button.setAttribute("aria-keyshortcuts", "ArrowDown ArrowUp");
-        button.addEventListener("keydown", (event) => {
-          const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-          const next = group[i + step];
+      group.forEach((element, i) => {
+        element.tabIndex = i ? -1 : 0;
+        element.dataset.group = "";
+        element.setAttribute("aria-keyshortcuts", "ArrowDown ArrowUp");
+        element.addEventListener("focus", () => {
+          group.forEach((other) => (other.tabIndex = other === element ? 0 : -1));
+        });
+        element.addEventListener("keydown", (event) => {
+          const rest = { ArrowDown: group.slice(i + 1), ArrowUp: group.slice(0, i).reverse() };
+          const next = rest[event.key]?.find((other) => other.checkVisibility());
           if (!next) return;
           event.preventDefault();
-          button.tabIndex = -1;
-          next.tabIndex = 0;
           next.focus();
         });
       });
+    }
+    // A work or a term that a section has named before leads to the same place.
+    const links = room("led to");
+    for (const link of all("article section a.reference.internal:not([data-group])")) {
+      const before = (links(link).before ??= new Set());
+      if (before.has(link.href)) link.tabIndex = -1;
+      before.add(link.href);
     }
   }
 
   // A figure says what changed, in sentences, when a reader has stopped moving it; the
   // values of its sliders are said by the sliders.
   function speak(figure) {
-    const SAID = "[data-say], .memory-verdict, .schedule-state";
-    all("output", figure).forEach((e) => e.setAttribute("aria-live", "off"));
-    all("[aria-live=polite]", figure).forEach((e) => e.removeAttribute("aria-live"));
+    const rows = "tr[data-kind=MHA], tr[data-kind=MLA], .bill-row:has(.bill-total)";
+    const said = `[data-say], [aria-live=polite]:not(tbody), .schedule-state, ${rows}`;
+    const parts = all(said, figure);
+    all("output, [aria-live=polite]", figure).forEach((e) => {
+      e.setAttribute("aria-live", "off");
+    });
     const voice = document.createElement("p");
     voice.className = "visually-hidden figure-voice";
     voice.setAttribute("role", "status");
     figure.append(voice);
     const sentence = (part) => {
+      if (part.matches(".bill-row"))
+        return [".bill-name", ".bill-amount"].map((c) => words(part.querySelector(c))).join(": ");
       if (!part.matches("tr")) return words(part);
       const heads = all("thead th", part.closest("table")).slice(1).map(words);
       const cells = all("td", part).map((cell, i) => `${words(cell)} ${heads[i] ?? ""}`);
       return `${words(part.querySelector("th"))}: ${cells.join(", ")}`;
     };
-    const sentences = () => all(SAID, figure).map(sentence);
+    const sentences = () => parts.map(sentence);
     let before = sentences();
     let waiting;
     const later = () => {
@@ -115,7 +149,7 @@ document.addEventListener("DOMContentLoaded", () => {
         const now = sentences();
         const changed = now.filter((text, i) => text && text !== before[i]);
         before = now;
-        if (changed.length) voice.textContent = `${changed.join(". ")}.`.replace("..", ".");
+        if (changed.length) voice.textContent = changed.join(". ").replaceAll("..", ".");
       }, 800);
     };
     for (const kind of ["input", "change", "click", "pointerup", "keyup"])
