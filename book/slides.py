@@ -46,8 +46,10 @@ PAGE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}, slides</title>
+<meta name="description" content="{title}: lecture slides of Inside DeepSeek-R1">
 <link rel="icon" href="../_static/favicon.svg">
 <link rel="stylesheet" href="../_static/slides.css">
+<script>window.MathJax = {{options: {{menuOptions: {{settings: {{inTabOrder: false}}}}}}}}</script>
 <script defer src="../_static/vendor/mathjax/tex-chtml.js"></script>
 <script defer src="../_static/slides.js"></script>
 </head>
