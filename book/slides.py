@@ -49,7 +49,9 @@ PAGE = """\
 <meta name="description" content="{title}: lecture slides of Inside DeepSeek-R1">
 <link rel="icon" href="../_static/favicon.svg">
 <link rel="stylesheet" href="../_static/slides.css">
-<script>window.MathJax = {{options: {{menuOptions: {{settings: {{inTabOrder: false}}}}}}}}</script>
+<script>
+window.MathJax = {{options: {{menuOptions: {{settings: {{inTabOrder: false}}}}}}}}
+</script>
 <script defer src="../_static/vendor/mathjax/tex-chtml.js"></script>
 <script defer src="../_static/slides.js"></script>
 </head>
