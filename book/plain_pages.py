@@ -140,7 +140,7 @@ def setup(app):
     """Write each page as plain text when it is written, and then the list of them."""
 
     def page(app, pagename, templatename, context, doctree):
-        if app.builder.format != "html" or doctree is None or "body" not in context:
+        if app.builder.name != "html" or doctree is None or "body" not in context:
             return
         path = Path(app.outdir, f"{pagename}.html.md")
         path.parent.mkdir(parents=True, exist_ok=True)

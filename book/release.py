@@ -4,7 +4,7 @@ CITATION.cff says the version and the date; the tests hold the others to it. On 
 of errata, a link that has the title of a section leads to that section.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 from docutils import nodes
@@ -38,7 +38,7 @@ def lead_to_sections(app, doctree, docname):
     if docname == ERRATA and app.builder.format == "html":
         for link in doctree.findall(nodes.reference):
             if link.get("internal") and "#" not in link.get("refuri", "#"):
-                page = f"book/{link['refuri'].removesuffix('.html')}"
+                page = f"book/{PurePosixPath(link['refuri']).stem}"
                 link["refuri"] += sections(app.env, page).get(link.astext(), "")
 
 
