@@ -132,6 +132,19 @@ def svg_size(path):
     return (pixels["width"], pixels["height"]) if len(pixels) == 2 else None
 
 
+# Files
+
+# Sources of scripts, icons as a script, and fonts for browsers of before 2016.
+UNUSED = ("scripts/*.map", "scripts/fontawesome*", "styles/*.map", "vendor/**/*.ttf")
+
+
+def drop_unused(static):
+    """Take files out of a site that none of its pages loads."""
+    for pattern in UNUSED:
+        for path in static.glob(pattern):
+            path.unlink()
+
+
 # Icons
 
 ICON = re.compile(r"((?:\.fa-[\w-]+::?before,?)+)\{content:\"\\([0-9a-f]+) ?\"\}")
@@ -206,6 +219,7 @@ def setup(app):
 
     def finished(app, error):
         if error is None and app.builder.name == "html":
+            drop_unused(Path(app.outdir, "_static"))
             thin_icons(Path(app.outdir))
 
     app.connect("html-page-context", choose, priority=950)

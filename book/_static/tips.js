@@ -42,6 +42,7 @@
           placement: "auto-start",
           maxWidth: 500,
           interactive: true,
+          delay: [0, 200], // time to reach it
           appendTo: document.body,
           aria: { content: "describedby", expanded: false },
           onCreate: ({ popper }) =>
