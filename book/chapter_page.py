@@ -28,7 +28,7 @@ from docutils import nodes
 
 BOOK = Path(__file__).resolve().parent
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
-TIME = re.compile(r"^- \*\*Time:\*\* about (\d+) minutes to read, (.+)\.$", re.MULTILINE)
+TIME = re.compile(r"^- \*\*Time:\*\* about (\d+ minutes to read, .+)\.$", re.MULTILINE)
 PINNED = re.compile(r"^(torch|numpy)==(\S+)$", re.MULTILINE)
 TAKEAWAY = "Takeaway."
 LABEL = 10  # pixels of the smallest label
@@ -45,15 +45,16 @@ STRIP = jinja2.Template(
 {%- if part %}
 <p class="strip-part"><span>{{ part.said }}</span>
 <span class="strip-steps" aria-hidden="true">
-{%- for step in range(part.length) %}<i{% if step < part.place %} class="done"{% endif %}>
-</i>{% endfor %}</span></p>
+{%- for step in range(part.length) -%}
+<i{% if step < part.place %} class="done"{% endif %}></i>
+{%- endfor %}</span></p>
 {%- endif %}
 <dl>
 <div><dt>Time</dt><dd>{{ time }}</dd></div>
 <div><dt>Needs</dt><dd>no GPU; {{ packages }}</dd></div>
 <div><dt>Outputs</dt><dd>made with {{ versions }}</dd></div>
 {%- if change %}
-<div><dt>Last change</dt><dd><time datetime="{{ change.date }}">{{ change.date }}</time>,
+<div><dt>Last change</dt><dd><time>{{ change.date }}</time>,
 <a href="{{ repository }}/commit/{{ change.commit }}">{{ change.commit }}</a></dd></div>
 {%- endif %}
 {%- if links %}
@@ -112,7 +113,7 @@ def part_of(name):
 def time_of(notebook):
     """How long a chapter takes: what its box says, or else the minutes of the guide."""
     if found := TIME.search("\n".join(reader.markdown_of(notebook))):
-        return f"{found[1]} minutes to read, {found[2]}"
+        return found[1]
     minutes = 5 * round(12 * guide.hours(notebook)[0])
     return f"{minutes} minutes to read"
 
@@ -201,7 +202,7 @@ def readable(svg):
 
 
 def boxed(tag, size, start):
-    """A picture or a drawing in a box that scrolls where it is too narrow for labels."""
+    """A picture or a drawing in a box that scrolls where labels would be too small."""
     width, height, least = size
     style = f"--readable: {least:.0f}px; aspect-ratio: {width:g} / {height:g}"
     tag = tag.replace(start, f'{start} style="{style}"', 1)
