@@ -291,13 +291,13 @@ def downloads(site=None):
     return f'<p id="downloads">To read offline: {", ".join(links)}.</p>'
 
 
-def link_downloads(site):
-    """Let the first page of a built website link the files that lie there."""
+def link_downloads(site, shown=True):
+    """Let the first page of a built website link the files that lie there, or none."""
     path = Path(site, f"{PAGE}.html")
-    page = path.read_text(encoding="utf-8")
-    path.write_text(
-        OFFLINE_PLACE.sub(lambda _: downloads(site), page), encoding="utf-8"
-    )
+    if path.exists():
+        page, made = path.read_text(encoding="utf-8"), site if shown else None
+        page = OFFLINE_PLACE.sub(lambda _: downloads(made), page)
+        path.write_text(page, encoding="utf-8")
 
 
 def raw(html):

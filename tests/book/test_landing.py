@@ -234,6 +234,9 @@ def test_files_for_reading_offline_are_linked_where_they_are(tmp_path):
     (tmp_path / "downloads/inside-deepseek-r1.pdf").unlink()
     landing.link_downloads(tmp_path)
     assert ".pdf" not in index.read_text(encoding="utf-8")
+    landing.link_downloads(tmp_path, shown=False)  # as before they are made
+    assert "href" not in index.read_text(encoding="utf-8")
+    landing.link_downloads(tmp_path / "no site")
 
 
 def test_no_place_of_the_page_stays_empty(page):
