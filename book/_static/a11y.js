@@ -62,8 +62,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // One stop of the Tab key for what belongs together, and arrow keys from one to the
   // next: the copy buttons of a section or a solution, its sources (works that it cites
-  // and numbers of the ledger), a table of links, and the contents of the page. A screen
-  // reader meets all of them as it reads on.
+  // and numbers of the ledger), the contents of the page and, on
+  // a page of many links, each table or list of them. A screen reader meets all of them as it reads on.
   function groupStops() {
     const section = "details, .toggle, article > section > section, article";
     const groups = new Map();
@@ -85,10 +85,13 @@ document.addEventListener("DOMContentLoaded", () => {
       return (rooms.get(key)[kind] ??= {});
     };
     join(copies, room("copy"));
-    const table = (element) => element.closest("table, dl.published");
-    const many = (element) => table(element) && all("a[href]", table(element)).length > 10;
+    const table = (element) => element.closest("table, ul, ol");
+    const crowded = all("article a[href]:not(.headerlink)").length > 100;
+    const many = (element) =>
+      crowded && table(element) && all("a[href]", table(element)).length > 5;
     const free = (element) => !many(element);
-    join(all("article :is(table, dl.published) a[href]").filter(many), table);
+    join(all("article :is(table, ul, ol) a[href]").filter(many), table);
+    join(all("article :is(dl.published, .citation) a[href]"), room("row"));
     const sources = "article :is(a.published, section a[href*='bibliography.html#'])";
     join(all(sources).filter(free), room("source"));
     join(all("#pst-secondary-sidebar .page-toc a"), () => "contents");
@@ -112,7 +115,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     // A work or a term that a section has named before leads to the same place.
     const links = room("led to");
-    for (const link of all("article section a.reference.internal:not([data-group])")) {
+    for (const link of all("article section a[href]:not([data-group], .headerlink)")) {
       const before = (links(link).before ??= new Set());
       if (before.has(link.href)) link.tabIndex = -1;
       before.add(link.href);
