@@ -65,6 +65,8 @@ PAGE_WEIGHTS = {
     "book/notation": 0.6,
     "book/bibliography": 0.5,
     "book/assignments": 0.5,
+    "book/errata": 0.4,
+    "book/changelog": 0.4,
 }
 
 

@@ -65,6 +65,7 @@
     }
   };
 
+  field.addEventListener("focus", () => field.select()); // to type over what was asked
   let waiting;
   field.addEventListener("input", () => {
     clearTimeout(waiting);
