@@ -14,7 +14,10 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   };
   const sizes = new ResizeObserver((entries) => mark(entries.map((entry) => box(entry.target))));
-  for (const element of document.querySelectorAll(".bd-article :is(" + scrolling + ")")) sizes.observe(element);
+  const all = [...document.querySelectorAll(".bd-article :is(" + scrolling + ")")];
+  all.forEach((element) => sizes.observe(element));
+  // Formulas widen what is in a table, but not the table.
+  window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => mark(all.map(box))));
   const moved = (event) => {
     if (event.target.closest?.(".bd-article") && event.target.matches(scrolling + ", mjx-container")) mark([event.target]);
   };

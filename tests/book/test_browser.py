@@ -63,6 +63,14 @@ PAGE = """<!doctype html><html lang="en"><head><title>Page</title>
 ALL, OTHER = "light dark phone", "http://127.0.0.2:9/x.png"
 GRAY = "@media (prefers-color-scheme: {}) {{ p {{ color: #aaa }} }}"
 OUT = "requests to the outside"
+ARTICLE = "<div class='bd-article'>{}</div>"
+CUE = "pre { mask-image: linear-gradient(#000, #000) }"
+WIDE = f"<pre tabindex='0' style='overflow-x: auto'>{'x' * 300}</pre>"
+TABLE = "<div tabindex='0' style='overflow: auto'><p style='width: 3000px'>x</p></div>"
+FOLDED = f"<details><summary>x</summary>{TABLE}</details>"
+SMALL = "<div class='figure-box'><p style='--readable: 400px; width: 350px'>x</p></div>"
+EMPTY = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E#.svg"
+BARE = f'<figure><img alt="None" src="{EMPTY}"></figure>'
 # Style, content, the modes in which they are a fault, and its kinds.
 PLANTED = {
     "nothing": ("", "", "", ""),
@@ -92,7 +100,16 @@ PLANTED = {
         ALL,
         f"console, {OUT}",
     ),
+    "links": ("", "<a href='#'>x</a> " * 150, "light dark", "stops of the Tab key"),
     "formula": ("", "<mjx-merror>x</mjx-merror>", ALL, "broken formulas"),
+    "clipped": (CUE, ARTICLE.format(WIDE), "light dark", "clipped"),
+    "small_labels": ("", ARTICLE.format(SMALL), "phone", "small labels"),
+    "no_cue_no_box": (
+        "",
+        ARTICLE.format(FOLDED + BARE),
+        ALL,
+        "figures out of their box, scrolls without a cue",
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
+from measures import unseen
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -27,6 +28,12 @@ MODES = {
 SCREENS = [["light", "dark"], ["dark", "light"], ["phone"]]
 BROKEN_MATH = "document.querySelectorAll('mjx-merror, mjx-mtext[style*=red]').length"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+MOST_STOPS = 149  # of the Tab key on one page, at a desk
+STOPS = """() => [
+  ...document.querySelectorAll("a[href], button, input, select, summary, [tabindex]"),
+].filter((e) => e.tabIndex >= 0 && !e.disabled && !e.closest("dialog:not([open])") &&
+  e.checkVisibility({ visibilityProperty: true })).length"""
 
 # axe keeps the parts of every color that it meets in WeakMaps, and they take a third of
 # its time. Properties with names that nobody else knows do the same.
@@ -127,6 +134,11 @@ def visit(context: BrowserContext, address: str, name: str, *modes: str) -> dict
             "pixels that stick out": max(0, page.evaluate(OVERFLOW)),
             "accessibility": accessibility,
         }
+        if mode != "phone" and (stops := page.evaluate(STOPS)) > MOST_STOPS:
+            faults["stops of the Tab key"] = stops
+        if mode == modes[0]:
+            hidden = unseen(page)
+        faults |= hidden
         found[mode] = {kind: fault for kind, fault in faults.items() if fault}
     page.close()
     return found
