@@ -267,7 +267,7 @@ def mark(app, doctree):
 
 def dress(app, pagename, templatename, context, doctree):
     """Put into a page what is not in its source."""
-    if "body" not in context or app.builder.format != "html":
+    if "body" not in context or app.builder.name not in ("html", "dirhtml"):
         return
     sources = {name: uri for uri, name in app.builder.images.items()}
 
@@ -277,7 +277,7 @@ def dress(app, pagename, templatename, context, doctree):
 
     body = with_boxes(context["body"], drawing)
     body = with_stills(body, context["pathto"]("_images", 1))
-    if (name := chapter(pagename)) and app.builder.name in ("html", "dirhtml"):
+    if name := chapter(pagename):
         repository = app.config.html_theme_options["repository_url"]
         made = strip(name, repository, context.get("header_buttons", []))
         body = body.replace("</h1>", f"</h1>{made}", 1)
