@@ -62,8 +62,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // One stop of the Tab key for what belongs together, and arrow keys from one to the
   // next: the copy buttons of a section or a solution, its sources (works that it cites
-  // and numbers of the ledger), the contents of the page and, on
-  // a page of many links, each table or list of them. A screen reader meets all of them as it reads on.
+  // and numbers of the ledger), the contents of the page and, where a page has many
+  // links, each table or list of them. A screen reader meets all of them as it reads on.
   function groupStops() {
     const section = "details, .toggle, article > section > section, article";
     const groups = new Map();
