@@ -20,6 +20,13 @@ document.addEventListener("DOMContentLoaded", () => {
     e.setAttribute("aria-label", e.title || "More");
   });
 
+  // The theme takes the focus from a button that is pressed; by keys, it stays there.
+  document.addEventListener("click", ({ detail, target }) => {
+    const button = target.closest("button");
+    if (detail || !button) return;
+    setTimeout(() => document.activeElement === document.body && button.focus());
+  });
+
   nameToggles();
   groupStops();
   setTimeout(() => all('[id$="-figure"]').forEach(speak)); // when they have been built

@@ -48,7 +48,10 @@
           onCreate: ({ popper }) =>
             // Keys go on in the page; the links of a hint are for the pointer.
             popper.querySelectorAll("a").forEach((e) => e.setAttribute("tabindex", "-1")),
-          onShow: (tip) => void typeset(tip),
+          onShow: (tip) => {
+            window.tippy.hideAll({ exclude: tip });
+            typeset(tip);
+          },
         });
       }
   };

@@ -184,6 +184,20 @@ def test_a_toggle_opens_by_keys_and_says_so(chapter):
     assert states == ["false", "true", "false"]
 
 
+def test_a_button_that_is_pressed_keeps_the_focus(browser, address):
+    page = opened(browser, address, "index")
+    themes = []
+    for _ in range(2):
+        page.locator(".theme-switch-button").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(50)
+        themes.append(page.evaluate("document.documentElement.dataset.mode"))
+        held = "document.activeElement.matches('.theme-switch-button')"
+        assert page.evaluate(held)
+    assert len(set(themes)) == 2
+    page.close()
+
+
 @pytest.mark.parametrize("kind", ["bibliography.html#", "glossary.html#"])
 def test_a_hint_opens_on_focus_describes_its_link_and_closes(kind, browser, address):
     page, asked = browser.new_page(), []
