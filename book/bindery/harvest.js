@@ -56,6 +56,7 @@ async ({ root, name, pages, address, forms }) => {
       const picture = document.createElement("img");
       const [source, width] = drawn[canvas.dataset.drawn];
       picture.src = source;
+      picture.className = "drawn";
       picture.style.width = `${width}px`;
       picture.alt = canvas.getAttribute("aria-label") ?? "";
       canvas.replaceWith(picture);

@@ -11,6 +11,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MOVING = '[role="group"][aria-label]:has(input, select, button, canvas)'
 
+MARK = """(figures, name) => figures
+  .filter((figure) => !figures.some((f) => f !== figure && f.contains(figure)))
+  .forEach((figure, i) => (figure.dataset.figure = name + i))"""
+
 
 class Problem(Exception):
     """Why a book cannot be made, for the one who asked for it."""
@@ -140,8 +144,7 @@ def harvest(browser, site, forms, root=ROOT):
 def take_pictures(page, name, pictures):
     """Mark the figures that move, and take a picture of each where it is wanted."""
     taken = []
-    mark = "(figures, name) => figures.forEach((f, i) => f.dataset.figure = name + i)"
-    page.locator(f"article {MOVING}").evaluate_all(mark, f"{name}-moving-")
+    page.locator(f"article {MOVING}").evaluate_all(MARK, f"{name}-moving-")
     for figure in page.locator("[data-figure]").all() if pictures else ():
         if not figure.is_visible():
             continue
