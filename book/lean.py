@@ -30,12 +30,10 @@ NEEDS = {
     "proof.css": r'class="[^"]*\bproof\b',
     "pygments.css": CODE,
     "sphinx-design.min.css": r"\bsd-",
-    "tex-chtml.js": MATH,
     "togglebutton.": FOLDED,
 }
 INLINE = {"toggle": FOLDED, "window.MathJax": MATH, "DOCUMENTATION_OPTIONS": "(?!)"}
-LIBRARY = "/tippy/"  # loaded by tips.js
-LONG = "tex-chtml.js"  # nothing waits for it
+LATER = ("/tippy/", "/mathjax/")  # loaded by tips.js and math.js
 IMAGE = re.compile(r'<img ((?:[^>"]|"[^"]*")*)>')
 SOURCE = re.compile(r'\bsrc="([^"]*)"')
 
@@ -59,7 +57,7 @@ def is_needed_inline(text, body):
 
 
 def more_of(text):
-    """What a script that stands in the page gets behind it: when to set formulas."""
+    """What a script that stands in the page gets behind it: how formulas are set."""
     if "window.MathJax" not in text:
         return ""
     return f";\n{(STATIC / 'math.js').read_text(encoding='utf-8')}"
@@ -80,15 +78,14 @@ def chosen_scripts(scripts, body, figures=frozenset(), tips=None):
             if is_needed_inline(text, body):
                 inline[text] = _JavaScript("", body=text + more_of(text))
             continue
-        if LIBRARY in path or not is_needed(name, body, figures):
+        if any(part in path for part in LATER) or not is_needed(name, body, figures):
             continue
         if name == "tips.js":
             if not tips:
                 continue
             attributes["data-tips"] = tips
-        how = "async" if name == LONG else "defer"
         kept = {k: v for k, v in attributes.items() if k not in ("async", "defer")}
-        kept[how] = how
+        kept["defer"] = "defer"
         files[path] = _JavaScript(path, priority=script.priority, **kept)
     return [*inline.values(), *files.values()]
 

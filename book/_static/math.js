@@ -1,8 +1,20 @@
-// Formulas are set a few at a time, those on the screen first, so that a slow phone
-// answers meanwhile. It stands in the page, behind the settings of MathJax.
-window.MathJax.startup = {
-  async pageReady() {
-    const rest = () => new Promise((go) => setTimeout(go));
+// MathJax comes when the page has been painted, and sets a few formulas at a time, those
+// on the screen first, so that a slow phone answers meanwhile. This stands in the page,
+// behind the settings of MathJax.
+{
+  let finish;
+  const finished = new Promise((resolve) => (finish = resolve));
+  const root = document.documentElement.dataset.content_root;
+  let asked = false;
+  const load = () => {
+    if (asked) return;
+    asked = true;
+    const script = document.createElement("script");
+    script.src = `${root}_static/vendor/mathjax/tex-chtml.js`;
+    script.onerror = finish;
+    document.head.append(script);
+  };
+  const pageReady = async () => {
     const near = (e) => {
       const { top, bottom } = e.getBoundingClientRect();
       return bottom > 0 && top < innerHeight ? 0 : 1;
@@ -10,12 +22,16 @@ window.MathJax.startup = {
     const all = [...document.querySelectorAll(".math, .output.text_latex")];
     const places = new Map(all.map((e) => [e, near(e)]));
     all.sort((a, b) => places.get(a) - places.get(b));
-    let few = 4;
+    let few = 2;
     while (all.length) {
       const start = performance.now();
       await MathJax.typesetPromise(all.splice(0, few));
-      few = performance.now() - start < 25 ? few + 2 : Math.max(1, few >> 1);
-      await rest();
+      few = performance.now() - start < 8 ? few + 1 : Math.max(1, few >> 1);
+      await new Promise((go) => setTimeout(go));
     }
-  },
-};
+    finish();
+  };
+  window.MathJax.startup = { pageReady, promise: finished };
+  new PerformanceObserver(load).observe({ type: "paint", buffered: true });
+  setTimeout(load, document.hidden ? 0 : 3000); // where nothing is painted
+}

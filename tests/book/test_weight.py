@@ -25,7 +25,6 @@ USES = {
     "mystnb.": "cell",
     "exercise.css": "exercise",
     "proof.css": "proof",
-    "tex-chtml.js": "math",
     "cache.js": "cache-figure",
     "schedule.js": "schedule-figure",
     "memory.js": "memory-figure",
@@ -78,6 +77,8 @@ def test_a_page_loads_what_it_uses_and_nothing_else(site):
         names = [name_of(s) for s, _ in loaded(page, "script", "stylesheet")]
         assert len(names) == len(set(names)), f"{page.name} loads a file twice"
         assert not set(names) & set(NEVER), page.name
+        formulas = "async () =>" in page.read_text("utf-8").partition("</head>")[0]
+        assert formulas == ("math" in has), page.name
         for name, need in USES.items():
             needs = any(
                 one.startswith(need) if need[-1] == "-" else one == need for one in has
@@ -86,7 +87,7 @@ def test_a_page_loads_what_it_uses_and_nothing_else(site):
             seen[name].add(loads)
             assert loads == needs, f"{page.name}: {name}"
     both = {name for name, found in seen.items() if found == {True, False}}
-    assert both >= {"tex-chtml.js", "copybutton.js", "cache.js", "bill.js", "mystnb."}
+    assert both >= {"copybutton.js", "cache.js", "bill.js", "mystnb."}
 
 
 def test_pictures_wait_and_keep_their_room(site):
@@ -135,6 +136,7 @@ def test_a_phone_loads_little_before_it_scrolls(name, browser, site, address):
 
 
 SCRIPTS = ["a.js", "_static/cache.js", "_static/vendor/tippy/tippy.js", "x/tips.js"]
+SCRIPTS += ["_static/vendor/mathjax/tex-chtml.js"]
 
 
 def names(chosen):
@@ -143,19 +145,16 @@ def names(chosen):
 
 def test_scripts_are_chosen_by_what_a_page_has():
     script, inline = lean._JavaScript, lean._JavaScript("", body="window.MathJax = {}")
-    scripts = [
-        script(name, async_="x") for name in [*SCRIPTS, "m/tex-chtml.js", "a.js"]
-    ]
+    scripts = [script(name) for name in [*SCRIPTS, "a.js"]]
     figures = {"cache"}
     plain = lean.chosen_scripts([*scripts, inline], "<p>x</p>", figures)
     assert names(plain) == ["a.js"]
     body = '<div id="cache-figure"></div><span class="x math">y</span>'
     full = lean.chosen_scripts([*scripts, inline], body, figures, tips="tippy/a.js")
-    assert names(full) == ["", "a.js", "cache.js", "tips.js", "tex-chtml.js"]
+    assert names(full) == ["", "a.js", "cache.js", "tips.js"]
     assert full[3].attributes["data-tips"] == "tippy/a.js"
     assert "pageReady" in full[0].attributes["body"]
-    how = [{"async", "defer"} & set(script.attributes) for script in full[1:]]
-    assert how == [{"defer"}, {"defer"}, {"defer"}, {"async"}]
+    assert all(script.attributes["defer"] for script in full[1:])
 
 
 def test_pictures_are_changed_once():
