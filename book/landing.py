@@ -156,7 +156,7 @@ def picture():
         line_of(smooth(log[column]), name)
         for column, name in (("thinking", "thinks"), ("accuracy", "hits"))
     )
-    ticks = "".join(
+    ticks = " ".join(
         f'<span style="left: {scene.step}%">{scene.step}</span>' for scene in found
     )
     items = "\n".join(scene_item(problem, scene) for scene in found)
@@ -167,7 +167,7 @@ def picture():
 <div class="learn-chart">
 <p class="learn-key"><span class="learn-thinks">answers that think</span>
 <span class="learn-hits">answers that are right</span></p>
-<div class="learn-plot"><span>100 %</span><span>0 %</span>
+<div class="learn-plot"><span>100 %</span> <span>0 %</span>
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100" width="600" height="110"
 preserveAspectRatio="none" role="img" aria-label="Of 512 answers: {words}.">
 {curves}
@@ -236,7 +236,7 @@ def hours():
     read, run = map(sum, zip(*times, strict=True))
     return (
         f"The {len(times)} chapters take about {read / 60:.0f} hours to read "
-        f"and {run / 60:.0f} minutes to run on two CPU cores."
+        f"and {run / 60:.0f} minutes to run."
     )
 
 
