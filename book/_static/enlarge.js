@@ -33,6 +33,7 @@ document.addEventListener("DOMContentLoaded", () => {
       button.focus({ preventScroll: true });
       open(picture, title);
     });
-    caption.append(" ", button);
+    const link = caption.querySelector(".headerlink"); // it appears behind the button
+    link ? link.before(" ", button) : caption.append(" ", button);
   }
 });
