@@ -203,7 +203,9 @@ async ({ root, name, pages, address, forms }) => {
     ]),
     rules: [...own].map((rule) => rule.cssText),
     formulas: mathml.length,
-    broken: document.querySelectorAll("mjx-merror, mjx-mtext[style*=red]").length,
+    broken:
+      document.querySelectorAll("mjx-merror, mjx-mtext[style*=red]").length +
+      all(".math").filter((e) => !e.querySelector("mjx-container")).length,
     paper: forms.includes("paper") ? paper() : "",
     reader: forms.includes("reader") ? reader() : "",
   };

@@ -137,7 +137,7 @@ def harvest(browser, site, forms, root=ROOT):
         leaves.append(Leaf(name=name, part=part, figures=figures, **found))
     page.close()
     if broken := {leaf.name: leaf.broken for leaf in leaves if leaf.broken}:
-        raise Problem(f"formulas that MathJax cannot read: {broken}")
+        raise Problem(f"formulas that MathJax did not set: {broken}")
     return leaves
 
 

@@ -29,7 +29,7 @@ NUMBER = re.compile(r"\(\d+\.\d+\)")
 
 def squeezed(text):
     """A text without what a new line may add or take, such as a hyphen."""
-    return re.sub(r"[\s\ufffe\u00ad-]", "", text)
+    return re.sub(r"[\s\x02\ufffe\u00ad-]", "", text)
 
 
 @pytest.fixture(scope="module")
