@@ -131,6 +131,8 @@ async ({ root, name, pages, address, forms }) => {
       open.append(...fold.childNodes);
       fold.replaceWith(open);
     }
+    for (const code of all("pre", copy))
+      code.classList.toggle("short", code.textContent.trim().split("\n").length <= 7);
     return copy.innerHTML;
   };
 
