@@ -13,7 +13,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   const moved = KEYS[event.key];
   if (!moved || event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.target.closest("pre, .table") && event.key.startsWith("Arrow")) return;
+  if (event.target.closest("pre, .table, .math") && event.key.startsWith("Arrow")) return;
   event.preventDefault();
   const wanted = Math.min(Math.max(current() + moved, 0), slides.length - 1);
   slides[wanted].scrollIntoView();
@@ -35,6 +35,11 @@ const fit = () => {
     if (phone) continue;
     for (let size = 19; full(slide) && size > 10; size -= 1)
       slide.style.setProperty("--fit", size / 20);
+  }
+  // A formula that scrolls must be reachable by keyboard, and no other.
+  for (const part of document.querySelectorAll("div.math")) {
+    if (part.scrollWidth > part.clientWidth) part.setAttribute("tabindex", "0");
+    else part.removeAttribute("tabindex");
   }
 };
 const ready = () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(fit);

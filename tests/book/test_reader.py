@@ -238,9 +238,9 @@ def test_the_buttons_of_a_page_lead_to_it(name, site):
     links = [a.get("href", "") for _, a in Tags(page.read_text(encoding="utf-8")).found]
     path = f"book/{reader.MADE}/{name}.ipynb"
     for place in ("mybinder.org", "colab.research", "kaggle.com", "hub.example"):
-        (link,) = [link for link in links if f"//{place}" in link.replace("www.", "")]
+        (link,) = {link for link in links if f"//{place}" in link.replace("www.", "")}
         assert link.endswith(path) or f"{path}&" in link
-    (download,) = [x for x in links if "_sources" in x]
+    (download,) = {x for x in links if "_sources" in x}
     copied = (page.parent / download).resolve()
     assert copied.read_bytes() == (FOLDER / f"{name}.ipynb").read_bytes()
 
