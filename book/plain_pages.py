@@ -136,6 +136,16 @@ def listing(app):
     return "\n".join(lines) + "\n"
 
 
+def lead(app, pagename, templatename, context, doctree):
+    """Lead the button that downloads a page's source to its plain text."""
+    if app.builder.name != "html":
+        return
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if button.get("url", "").endswith(f"_sources/{pagename}.md"):
+                button["url"] = f"{pagename.rpartition('/')[2]}.html.md"
+
+
 def setup(app):
     """Write each page as plain text when it is written, and then the list of them."""
 
@@ -154,5 +164,6 @@ def setup(app):
             path.write_text(listing(app), encoding="utf-8")
 
     app.connect("html-page-context", page, priority=300)
+    app.connect("html-page-context", lead, priority=900)
     app.connect("build-finished", finished)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

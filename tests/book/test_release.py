@@ -229,6 +229,7 @@ def test_every_page_has_a_plain_text_that_it_names(site):
         page = (site / f"{name}.html").read_text(encoding="utf-8")
         link = f'type="text/markdown" href="{name.rpartition("/")[2]}.html.md"'
         assert page.count(link) == 1, name
+        assert f"_sources/{name}.md" not in page, name  # the button leads to it
 
 
 def ends(text):
