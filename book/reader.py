@@ -85,10 +85,17 @@ def open_book(address, packages):
         return None
 
     if found() is None:  # Colab, Kaggle, or a notebook without its book
+        archive = f"{{address}}/archive/refs/heads/main.zip"
+        try:
+            urllib.request.urlretrieve(archive, "book.zip")
+        except OSError as error:
+            raise FileNotFoundError(
+                "No folder above this notebook has the book, and "
+                f"{{archive}} cannot be fetched ({{error}}). Connect to "
+                "the network, or move the notebook into the book's folder."
+            ) from None
         pip = [sys.executable, "-m", "pip", "install", "-q"]
         subprocess.run([*pip, *packages.split()], check=True)
-        archive = f"{{address}}/archive/refs/heads/main.zip"
-        urllib.request.urlretrieve(archive, "book.zip")
         shutil.unpack_archive("book.zip")
         os.remove("book.zip")
     os.chdir(found())

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -301,7 +302,7 @@ def test_where_the_book_is_missing_it_is_fetched_once(kind, somewhere, fetched):
     run_first_cell()
     book = somewhere / "inside-deepseek-r1-main/book"
     assert Path.cwd() == book
-    install, address = fetched
+    address, install = fetched
     assert install[:4] == [sys.executable, "-m", "pip", "install"]
     assert {"torch", "jaxtyping", "transformers==5.23.0"} <= set(install)
     assert address.endswith("inside-deepseek-r1/archive/refs/heads/main.zip")
@@ -311,6 +312,19 @@ def test_where_the_book_is_missing_it_is_fetched_once(kind, somewhere, fetched):
     run_first_cell()
     assert Path.cwd() == book
     assert len(fetched) == 2
+
+
+def test_without_a_network_the_first_cell_says_what_to_do(
+    somewhere, fetched, monkeypatch
+):
+    def refuse(address, path):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlretrieve", refuse)
+    with pytest.raises(FileNotFoundError, match="move the notebook into the book"):
+        run_first_cell()
+    assert not fetched
+    assert not list(somewhere.iterdir())
 
 
 # The program
