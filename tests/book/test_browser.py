@@ -423,6 +423,8 @@ def runs_of_the_figure(moved):
 def open_schedules(browser, address, moved=()):
     page = browser.new_page()
     page.goto(f"{address}/book/09_pipelines.html", wait_until="load")
+    # Formulas are set after the page has loaded; what the figure takes is asked here.
+    page.evaluate("window.MathJax.startup.promise")
     for name, value in dict(moved).items():
         page.locator(f"#schedule-{name}").fill(str(value))
     return page
