@@ -89,11 +89,9 @@ def open_book(address, packages):
         try:
             urllib.request.urlretrieve(archive, "book.zip")
         except OSError as error:
-            raise FileNotFoundError(
-                "No folder above this notebook has the book, and "
-                f"{{archive}} cannot be fetched ({{error}}). Connect to "
-                "the network, or move the notebook into the book's folder."
-            ) from None
+            no = f"No folder above has the book, {{archive}} fails: {{error}}."
+            to_do = "Connect to the network, or move the notebook into the book."
+            raise FileNotFoundError(f"{{no}} {{to_do}}") from None
         pip = [sys.executable, "-m", "pip", "install", "-q"]
         subprocess.run([*pip, *packages.split()], check=True)
         shutil.unpack_archive("book.zip")

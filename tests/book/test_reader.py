@@ -249,6 +249,14 @@ def test_the_buttons_of_a_page_lead_to_it(name, site):
 # The first cell
 
 
+@each_name
+def test_no_cell_exceeds_40_lines_or_80_columns(name):
+    for cell in execute.code_cells(read(name)):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 40, cell.source
+        assert not [line for line in lines if len(line) > 80]
+
+
 @pytest.fixture
 def somewhere(tmp_path, monkeypatch):
     """An empty folder to work in; what is changed by the cell is put back."""
