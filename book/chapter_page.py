@@ -37,7 +37,7 @@ GLYPHS = re.compile(r"scale\(([\d.]+) -\1\)")  # of a label that matplotlib draw
 FONT = re.compile(r'font-size(?:="|:\s*)([\d.]+)')
 IMAGE = re.compile(r'<img\b[^>]*?\bsrc="[^"]*/([^"/]+\.svg)"[^>]*>')
 DRAWING = re.compile(r"<svg\b[^>]*>.*?</svg>", re.DOTALL)
-BUTTONS = {"Colab": "Colab", "Binder": "Binder", "Kaggle": "Kaggle"}
+BUTTONS = ("Colab", "Binder", "Kaggle")
 NOTEBOOK = "download-source-button"
 STRIP = jinja2.Template(
     """

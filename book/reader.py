@@ -77,8 +77,8 @@ def open_book(address, packages):
     from pathlib import Path
 
     def found():
-        start = Path.cwd()
-        for folder in (start, *start.parents, start / "{folder}-main"):
+        here = Path.cwd()
+        for folder in (here, *here.parents, here / "{folder}-main"):
             for book in (folder, folder / "book"):
                 if (book / "r1" / "model").is_dir():
                     return book
@@ -90,7 +90,7 @@ def open_book(address, packages):
             urllib.request.urlretrieve(archive, "book.zip")
         except OSError as error:
             no = f"No folder above has the book, {{archive}} fails: {{error}}."
-            to_do = "Connect to the network, or move the notebook into the book."
+            to_do = "Connect to the network, or move this file into the book."
             raise FileNotFoundError(f"{{no}} {{to_do}}") from None
         pip = [sys.executable, "-m", "pip", "install", "-q"]
         subprocess.run([*pip, *packages.split()], check=True)

@@ -329,7 +329,7 @@ def test_without_a_network_the_first_cell_says_what_to_do(
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(urllib.request, "urlretrieve", refuse)
-    with pytest.raises(FileNotFoundError, match="move the notebook into the book"):
+    with pytest.raises(FileNotFoundError, match="move this file into the book"):
         run_first_cell()
     assert not fetched
     assert not list(somewhere.iterdir())
