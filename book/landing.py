@@ -18,7 +18,6 @@ put them into its folder calls `link_downloads`.
 
 import csv
 import re
-import tomllib
 from collections import Counter
 from datetime import date
 from html import escape
@@ -26,8 +25,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-import yaml
 from ledger_page import read_claims
+from release import citation
 
 from r1.text.answers import is_right, read
 from r1.text.problems import Problem
@@ -266,12 +265,10 @@ def launch():
 
 def colophon():
     """Who wrote the book, which version this is, and its date."""
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    version = tomllib.loads(text)["project"]["version"]
+    cited = citation()
     who = ", ".join(author["name"] for author in cited["authors"])
     when = date.fromisoformat(str(cited["date-released"]))
-    return f"{who}. Version {version}, {when.day} {when:%B %Y}."
+    return f"{who}. Version {cited['version']}, {when.day} {when:%B %Y}."
 
 
 def size(path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from release import citation
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -64,7 +65,7 @@ def slug(name):
 def about(root=ROOT):
     """What _config.yml and CITATION.cff say of the book."""
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    cited = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    cited = citation(root)
     return About(
         config["title"],
         config["author"],
