@@ -22,8 +22,9 @@ from coursekit.grading.manual import (
     write_manual,
 )
 from coursekit.grading.mark import unread
+from coursekit.grading.reading import notebook_of, read_notebook
 from coursekit.grading.results import Result
-from coursekit.grading.submissions import Submission, notebook_of, read_notebook
+from coursekit.grading.submissions import Submission
 from coursekit.grading.tables import TableError, read_table, write_table
 from coursekit.reports.report import feedback, row_of, tidy, write_reports
 from coursekit.walls.files import Unreadable

@@ -3,7 +3,8 @@
 From the folder with what was handed in to points:
 
     tables       CSV files, read with their faults named
-    submissions  who has handed in what, and what is in it
+    submissions  who has handed in what
+    reading      one notebook: its cells, and its answers in words
     results      what grading one submission gives
     mark         one submission
     grade        a whole class, taken up again where it was left

@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 
 from coursekit.authoring.assignment import Assignment
+from coursekit.grading.reading import notebook_of, read_notebook
 from coursekit.grading.results import Result
-from coursekit.grading.submissions import (
-    Submission,
-    handed_in,
-    notebook_of,
-    read_notebook,
-)
+from coursekit.grading.submissions import Submission, handed_in
 from coursekit.testing.judge import judge_cells
 from coursekit.walls.files import Unreadable, read_bytes
 from coursekit.walls.frames import Broken
