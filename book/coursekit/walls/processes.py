@@ -57,6 +57,16 @@ def worked(pids: list[int]) -> float:
     return seconds
 
 
+def spent() -> float:
+    """Seconds of work of all processes of the sandbox, those that are gone included."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = ended.ru_utime + ended.ru_stime
+    for process in _alive(running()):
+        with contextlib.suppress(*GONE):
+            seconds += sum(process.cpu_times()[:4])  # its own, its ended children's
+    return seconds
+
+
 def _alive(pids: list[int]):
     for pid in pids:
         with contextlib.suppress(*GONE):

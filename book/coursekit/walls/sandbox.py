@@ -140,6 +140,7 @@ class Sandbox:
         self.limits, self.channel, self.process = limits, channel, process
         self.reader = Reader(channel)
         self.alive = False  # whether there is a session
+        self.worked = 0.0  # seconds of work of all sessions so far
 
     def order(self, do: str, body: bytes = b"", wait: float = 0.0, **more):
         """Give an order and wait for its status and reply.
@@ -151,23 +152,28 @@ class Sandbox:
         self.channel.settimeout(IDLE * wait + SLACK)
         head, _, reply = self.reader.message().partition(b"\0")
         said = json.loads(head)
-        self.alive = said["alive"]
+        self.alive, self.worked = said["alive"], said["worked"]
         return said["status"], reply
 
     def start(self) -> None:
         """A new session without any cell."""
         self.order("start")
 
-    def cell(self, source: str, number: int) -> str:
+    def cell(
+        self,
+        source: str,
+        number: int,
+        seconds: float | None = None,
+        most: float | None = None,
+    ) -> str:
         """Run a cell; what went wrong in it, or nothing.
 
-        Raises Ended where that took the session along.
+        Raises Ended where that took the session along, also after `seconds` of work or
+        `most` of waiting: those of the limits if they are not given.
         """
-        seconds = self.limits.cell
-        status, reply = self.order(
-            "cell", source.encode("utf-8", "replace"), seconds,
-            number=number, seconds=seconds,
-        )  # fmt: skip
+        order = self._limited(seconds or self.limits.cell, most)
+        body = source.encode("utf-8", "replace")
+        status, reply = self.order("cell", body, number=number, **order)
         if status != "ok":
             raise Ended(status)
         try:
@@ -181,9 +187,13 @@ class Sandbox:
         if status != "ok":
             raise Ended(status)
 
-    def ask(self, request: bytes, seconds: float) -> bytes:
+    def _limited(self, seconds: float, most: float | None) -> dict[str, float]:
+        most = IDLE * seconds if most is None else max(most, seconds)
+        return {"seconds": seconds, "most": most, "wait": most / IDLE}
+
+    def ask(self, request: bytes, seconds: float, most: float | None = None) -> bytes:
         """The reply to a request of a test; raises Ended if there is none."""
-        status, reply = self.order("ask", request, seconds, seconds=seconds)
+        status, reply = self.order("ask", request, **self._limited(seconds, most))
         if status != "ok":
             raise Ended(status)
         return reply

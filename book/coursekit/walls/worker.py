@@ -35,6 +35,7 @@ from coursekit.walls.processes import (
     prctl,
     reap,
     running,
+    spent,
     worked,
 )
 from coursekit.walls.session import session, silence
@@ -67,8 +68,8 @@ class Keeper:
                 return
             order = json.loads(head)
             status, reply = getattr(self, "do_" + order.pop("do"))(body, **order)
-            head = json.dumps({"status": status, "alive": self.session != 0})
-            send(self.channel, head.encode() + b"\0" + reply)
+            head = {"status": status, "alive": self.session != 0, "worked": spent()}
+            send(self.channel, json.dumps(head).encode() + b"\0" + reply)
 
     def do_start(self, body: bytes) -> tuple[str, bytes]:
         """End everything and fork a session without any cell."""
@@ -91,7 +92,9 @@ class Keeper:
         self.control, self.session = ours, child
         return "ok", b""
 
-    def do_cell(self, body: bytes, number: int, seconds: float) -> tuple[str, bytes]:
+    def do_cell(
+        self, body: bytes, number: int, seconds: float, most: float
+    ) -> tuple[str, bytes]:
         """Run a cell in the session; the reply is what went wrong, as JSON."""
         try:
             order = {"source": body.decode(), "number": number}
@@ -99,7 +102,7 @@ class Keeper:
         except (Broken, AttributeError):
             self.end_all()
             return "died", b""
-        status, reply = self.wait(self.control, seconds)
+        status, reply = self.wait(self.control, seconds, most)
         if status != "ok":
             self.end_all()
         return status, reply
@@ -117,14 +120,14 @@ class Keeper:
             return "died", b""
         return "ok", b""
 
-    def do_ask(self, body: bytes, seconds: float) -> tuple[str, bytes]:
+    def do_ask(self, body: bytes, seconds: float, most: float) -> tuple[str, bytes]:
         """Pass a request on to the test's fork, which is ended if it goes too far."""
         try:
             send(self.test, body)
         except (Broken, AttributeError):
             self.do_end()
             return "died", b""
-        status, reply = self.wait(self.test, seconds)
+        status, reply = self.wait(self.test, seconds, most)
         if status != "ok":
             self.do_end()
         return status, reply
@@ -147,7 +150,7 @@ class Keeper:
             time.sleep(0.002)
             reap()
             others = self.others()
-        if others or self.wait(self.control, PATIENCE)[0] != "ok":
+        if others or self.wait(self.control, PATIENCE, IDLE * PATIENCE)[0] != "ok":
             self.end_all()
         return ("left" if len(first) > 1 else "ok"), b""
 
@@ -155,11 +158,13 @@ class Keeper:
         """The processes below the keeper, without the session."""
         return [pid for pid in running() if pid != self.session]
 
-    def wait(self, sock: socket.socket, seconds: float) -> tuple[str, bytes]:
+    def wait(
+        self, sock: socket.socket, seconds: float, most: float
+    ) -> tuple[str, bytes]:
         """The next message, or why there is none: time, memory, processes, died.
 
         Time is up after these seconds if at least half of them were work; on a busy
-        machine, and for who only waits, after IDLE times as many.
+        machine, and for who only waits, after `most`.
         """
         now = time.monotonic()
         began, look, reader = now, now + TICK, Reader(sock)
@@ -177,7 +182,7 @@ class Keeper:
             reap()
             pids = running()
             if now - began > seconds and (
-                now - began > IDLE * seconds or worked(pids) - before > seconds / 2
+                now - began > most or worked(pids) - before > seconds / 2
             ):
                 return "time", b""
             if len(pids) > self.limits["processes"]:
