@@ -146,6 +146,9 @@ def _limits(given: dict, name: str) -> Limits:
     known = {f.name for f in fields(Limits)}
     if unknown := set(given) - known:
         raise AssignmentError(f"{name}: unknown limits {sorted(unknown)} of {known}")
+    for key, value in given.items():
+        if type(value) not in (int, float) or not value > 0:
+            raise AssignmentError(f"{name}: limits: {key} is {value!r}, not above 0")
     return replace(Limits(), **{k: v * UNITS.get(k, 1) for k, v in given.items()})
 
 

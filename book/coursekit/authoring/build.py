@@ -9,6 +9,7 @@ import nbformat
 
 from coursekit.authoring.assignment import Assignment, AssignmentError
 from coursekit.authoring.notebooks import MARKERS, instructor, solution_lines, starter
+from coursekit.testing.budget import spoken
 from coursekit.walls.files import write
 
 KIT = Path(__file__).parent.parent
@@ -35,9 +36,11 @@ README = """\
 
 Grading runs your cells from top to bottom, {cell:g} seconds at most for each, without
 network, in an empty folder with the files that came with this one, and then calls your
-functions, {call:g} seconds at most for each call, unless the handout says more. A cell
-tagged `experiment`, as its first line says, is left out. Processes cannot be started
-there. The folder `coursekit/` only serves `check`.
+functions, {call:g} seconds at most for each call, unless the handout says more. All of
+it together may take {work} of work and {wait} of waiting, such as sleeping. When
+three quarters of that are used up no other cell is begun: the rest is for the tests.
+A cell tagged `experiment`, as its first line says, is left out. Processes cannot be
+started there. The folder `coursekit/` only serves `check`.
 """
 
 
@@ -72,6 +75,8 @@ def release(assignment: Assignment) -> dict[str, bytes]:
         handed_in=handed_in,
         cell=limits.cell,
         call=limits.call,
+        work=spoken(limits.work),
+        wait=spoken(limits.wait),
     )
     needed = {*REQUIREMENTS, *assignment.requires}
     if assignment.r1:

@@ -8,6 +8,7 @@ Its first docstring line says what it wants, its assertions say what went wrong.
     weights     trained weights that were handed in
     assertions  `points`, `close` and `measured`
     suite       finds tests and runs one to its verdict
+    budget      seconds that all cells and calls of a submission share
     judge       all tests on a notebook in a sandbox
 """
 

@@ -54,13 +54,16 @@ class Limits:
     """What a submission may use.
 
     Seconds for each cell, for each call and for all failing calls of a question, where
-    a busy machine is made allowance for; bytes of memory, of a file, of all files; the
-    number of processes.
+    a busy machine is made allowance for; seconds of work and of waiting for all cells
+    and calls together; bytes of memory, of a file, of all files; the number of
+    processes.
     """
 
     cell: float = 20.0
     call: float = 10.0
     question: float = 60.0
+    work: float = 120.0
+    wait: float = 300.0
     memory: int = 2 * 2**30
     file: int = 32 * 2**20
     disk: int = 64 * 2**20
