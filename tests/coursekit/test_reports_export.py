@@ -26,10 +26,10 @@ Student,ID,SIS User ID,SIS Login ID,Section,Essay (7),Experts (42),Final Score
 "Student, Test",104,,eve,Monday,,,
 """
 MOODLE = """\
-Identifier,Full name,Email address,Status,Grade,Maximum Grade,Feedback comments
-Participant 101,Ada Lovelace,ada,Submitted,,"12,00",
-Participant 102,Bo Ek,bo,Submitted,,"12,00",
-Participant 103,Cy,cy,Submitted,,"12,00",
+Identifier,Full name,Email address,Status,Grade,Maximum grade,Last modified (grade)
+Participant 101,Ada Lovelace,ada,Submitted,,"12,00",-
+Participant 102,Bo Ek,bo,Submitted,,"12,00",-
+Participant 103,Cy,cy,Submitted,,"12,00",-
 """
 
 
@@ -80,7 +80,7 @@ def test_moodles_participants_are_matched_by_number(grades, tmp_path):
         (",bo,", ",bob,", "graded, but not in .*: bo; correct"),
         (",cy,", ",ada,", "ada more than once"),
         ("Experts (42)", "Expert (42)", "0 columns 'Experts'"),
-        (",10,12,", ",10,15,", "15 points in Canvas, 12 here"),
+        (",10,12,", ",10,15,", r"15 points in Canvas \(Experts \(42\)\), 12 here"),
         ("SIS Login ID", "Login", "lacks the columns"),
         ("Essay (7)", "Experts (42)", "twice"),
     ],
@@ -99,8 +99,8 @@ def test_a_table_that_does_not_agree_is_refused(grades, tmp_path, old, new, word
 @pytest.mark.parametrize(
     ("most", "words"),
     [
-        ("15.00", "15 in Moodle, 12 here"),
-        ("twelve", "Maximum Grade: 'twelve' is no number"),
+        ("15.00", "15 points in Moodle, 12 here"),
+        ("twelve", "Maximum grade: 'twelve' is no number"),
     ],
 )
 def test_another_maximum_in_moodle_is_refused(grades, tmp_path, most, words):

@@ -2,6 +2,7 @@
 
 From the folder with what was handed in to points:
 
+    names        names of people: compared, shown, made names of files
     tables       CSV files, read with their faults named
     submissions  who has handed in what
     reading      one notebook: its cells, and its answers in words

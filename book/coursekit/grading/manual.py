@@ -149,7 +149,7 @@ def write_manual(
                 entry = replace(entry, answer=answer, version=version_of(answer))
             if result.graded or key in given:
                 rows.append(_row(*key, assignment.written[question], entry))
-    write_table(path, COLUMNS, rows, mark=True)
+    write_table(path, COLUMNS, rows)
 
 
 def _row(student: str, question: str, most: float, entry: Given) -> dict:

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
+from coursekit.grading.names import file_name
 from coursekit.grading.tables import TableError
 from coursekit.testing.suite import Verdict
 from coursekit.walls.files import write
@@ -40,11 +40,6 @@ class Result:
     def graded(self) -> bool:
         """Whether there are points."""
         return self.status in GRADED
-
-
-def file_name(student: str) -> str:
-    """A student's id as the name of a file."""
-    return quote(student, safe=" @+,=")
 
 
 def path_of(folder: Path, student: str) -> Path:

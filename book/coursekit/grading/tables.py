@@ -2,14 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from coursekit.grading.names import key, visible
 from coursekit.walls.files import write
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-MARK = "\ufeff"
+SIGN = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # what a formula begins with
+HARM = re.compile(r"[(|!\r\n]")  # what one needs, beside arithmetic, or the line's end
+MARK = "\ufeff"  # by it spreadsheets know that a file is in UTF-8
+NUMBER = re.compile(r"\d+([.,]\d*)?(e[+-]?\d+)?|[.,]\d+", re.ASCII | re.IGNORECASE)
 csv.field_size_limit(2**24)  # characters of a cell; a notebook is at most 10 MiB
 
 
@@ -17,10 +21,15 @@ class TableError(ValueError):
     """A table that cannot be taken as it is; the text names row, value and remedy."""
 
 
-def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_table(
+    path: Path, foreign: bool = False
+) -> tuple[list[str], list[dict[str, str]]]:
     """Column names and rows of a CSV file in UTF-8, with commas or with semicolons.
 
-    Raises TableError for a file that is missing, empty, damaged or not UTF-8.
+    What `tame` has put before formulas is taken away, but not in a `foreign` table.
+
+    Raises TableError for a file that is missing, empty, damaged or not UTF-8, and for
+    a row with more cells than there are columns.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -40,9 +49,16 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     names = [name.strip() for name in rows[0]]
     if twice := {name for name in names if name and names.count(name) > 1}:
         raise TableError(f"{path.name} has the column {sorted(twice)} twice")
+    for number, row in enumerate(rows, 1):
+        if any(row[len(names) :]):
+            raise TableError(
+                f"{path.name}, row {number} ({visible(row[0])}): {len(row)} cells, but "
+                f"{len(names)} columns; save the table again with its separators"
+            )
     filled = [row + [""] * (len(names) - len(row)) for row in rows[1:] if any(row)]
+    shown = str if foreign else wild
     return names, [
-        {name: wild(cell) for name, cell in zip(names, row, strict=False)}
+        {name: shown(cell) for name, cell in zip(names, row, strict=False)}
         for row in filled
     ]
 
@@ -57,24 +73,61 @@ def between(text: str) -> str:
 
 
 def tame(value: Any) -> str:
-    """A cell's text; a spreadsheet is kept from taking it for a formula."""
+    """A cell's text; no spreadsheet takes it for a formula, nor a part of it.
+
+    A spreadsheet that is told another separator than the comma splits a cell at its
+    semicolons, tabs and lines. There an apostrophe stands before what can do harm, but
+    not before the dash of a list.
+    """
     if value is None:
         return ""
     if isinstance(value, int | float):
         return f"{value:.10g}"
-    return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
+    return _joined(value, [(at, at) for at in _formulas(value)], "'")
 
 
 def wild(text: str) -> str:
     """A cell's text as it was before `tame`."""
-    tamed = text[:1] == "'" and text.lstrip("'").startswith(FORMULA)
-    return text[1:] if tamed else text
+    tamed = [at for at in _formulas(text) if text[at] == "'"]
+    return _joined(text, [(at, at + 1) for at in tamed], "")
+
+
+def _joined(text: str, cuts: list[tuple[int, int]], put: str) -> str:
+    """A text with something else in the place of its parts."""
+    begins = [0, *(end for _, end in cuts)]
+    ends = [*(begin for begin, _ in cuts), len(text)]
+    return put.join(text[a:b] for a, b in zip(begins, ends, strict=True))
+
+
+def _formulas(text: str) -> Iterator[int]:
+    """Where formulas begin in a cell, apostrophes before them included.
+
+    It takes time in proportion to the text, whatever a student has put there.
+    """
+    harm = -1
+    for sign in SIGN.finditer(text):
+        at = sign.start()
+        while at and text[at - 1] == "'":
+            at -= 1
+        before = at
+        while before and (text[before - 1].isspace() or text[before - 1] == '"'):
+            before -= 1
+        if not before:
+            yield at
+            continue
+        if text[before - 1] != ";" and not set(text[before:at]) & set("\t\r\n"):
+            continue
+        if harm < at:
+            found = HARM.search(text, at)
+            harm = found.start() if found else len(text)
+        if text[harm : harm + 1] in ("(", "|", "!"):
+            yield at
 
 
 def text_of(
     names: list[str], rows: Iterable[Mapping[str, Any]], tamed: bool = True
 ) -> str:
-    """The text of a CSV file; a table of another system's stays as it is, untamed."""
+    """The text of a CSV file; cells stay as they are where they are not `tamed`."""
     shown = tame if tamed else lambda value: value
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -83,11 +136,9 @@ def text_of(
     return buffer.getvalue()
 
 
-def write_table(
-    path: Path, names: list[str], rows: Iterable[Mapping], mark: bool = False
-) -> None:
-    """Write a CSV file in one step; by a `mark` spreadsheets know that it is UTF-8."""
-    write(path, (MARK if mark else "") + text_of(names, rows))
+def write_table(path: Path, names: list[str], rows: Iterable[Mapping]) -> None:
+    """Write a CSV file in one step."""
+    write(path, MARK + text_of(names, rows))
 
 
 def number(text: str, most: float, where: str) -> float | None:
@@ -95,13 +146,12 @@ def number(text: str, most: float, where: str) -> float | None:
 
     Raises TableError for what is no number from 0 to `most`.
     """
-    text = text.strip().replace(",", ".")
+    text = text.strip().removeprefix("+")
     if not text:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise TableError(f"{where}: {text!r} is no number") from None
+    if not NUMBER.fullmatch(text.removeprefix("-")):
+        raise TableError(f"{where}: {text!r} is no number")
+    value = float(text.replace(",", "."))
     if not 0 <= value <= most:
         raise TableError(f"{where}: {text} is not between 0 and {most:g}")
     return value
@@ -110,8 +160,14 @@ def number(text: str, most: float, where: str) -> float | None:
 def ids(rows: list[dict[str, str]], column: str, where: str) -> list[str]:
     """The ids in a column, stripped; raises TableError if one is there twice."""
     found = [row[column].strip() for row in rows if row[column].strip()]
-    if twice := sorted({x for x in found if found.count(x) > 1}):
-        raise TableError(f"{where}: {', '.join(twice)} more than once in {column!r}")
+    once: dict[str, str] = {}
+    for name in found:
+        if (before := once.setdefault(key(name), name)) is not name:
+            same = "" if before == name else f", as {before!r} and {name!r}"
+            raise TableError(
+                f"{where}: {visible(name)} more than once in {column!r}{same}; capital "
+                "and small letters are the same, and so are composed and decomposed"
+            )
     return found
 
 

@@ -2,20 +2,40 @@
 
 Canvas and Moodle: export the course's own table, and its column is filled here. An id
 that is graded but not in their table, or twice in it, is an error that names it;
-students of theirs without a grade are listed and their cells left empty.
+students of theirs without a grade are listed, and their cells stay as they are.
+
+The cells by which a system finds its students come back as it has given them out:
+Canvas's ID, Moodle's Identifier. In all other cells formulas are made text, since no
+import reads them, but whoever opens the table in a spreadsheet does.
 """
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
-from coursekit.grading.results import Result, file_name, path_of, read_result
-from coursekit.grading.tables import TableError, ids, number, read_table, text_of
+from coursekit.grading.names import file_name, key, visible
+from coursekit.grading.results import Result, path_of, read_result
+from coursekit.grading.tables import (
+    TableError,
+    ids,
+    number,
+    read_table,
+    tame,
+    text_of,
+    wild,
+)
 from coursekit.reports.report import UNMARKED
 from coursekit.walls.files import write
 
-CANVAS_IDENTITY = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
+# What Canvas's import reads of a student; it asks for the ID first.
+CANVAS_NAMES = (["Student"], ["LastName", "FirstName"])
+CANVAS_IDENTITY = ["ID", "SIS User ID", "SIS Login ID", "Integration ID"]
+CANVAS_IDENTITY += ["Root Account", "Section"]
+EXCUSED = "EX"  # in Canvas: these stay excused
+# What Moodle's import reads, and asks for.
+MOODLE_READS = ["Identifier", "Grade", "Last modified (grade)"]
+MOODLE_SHOWS = ["Full name", "Email address", "Status", "Maximum grade"]
+PARTICIPANT = "Participant "
 
 
 def points_of(grades: Path, column: str = "total") -> tuple[dict[str, float], float]:
@@ -55,24 +75,62 @@ def _column(names: list[str], wanted: str, file: str) -> str:
 def _filled(
     rows: list[dict[str, str]],
     points: dict[str, float],
-    key: str,
+    match: str,
     column: str,
     file: str,
-    clean: Callable[[str], str] = str.strip,
+    before: str = "",
 ) -> list[str]:
-    """Put points into rows; returns the ids of theirs that have no grade."""
-    theirs = [clean(row[key]) for row in rows if clean(row[key])]
-    if twice := sorted({x for x in theirs if theirs.count(x) > 1}):
-        raise TableError(f"{file}: {', '.join(twice)} more than once in {key!r}")
-    if unknown := sorted(set(points) - set(theirs)):
+    """Put points into rows; returns the ids of theirs that get no grade.
+
+    `before` stands before ids in the column to `match`. Cells stay as they are where
+    there is no grade, and where somebody is excused.
+    """
+    theirs = [
+        {match: wild(row[match]).strip().removeprefix(before).strip()} for row in rows
+    ]
+    known = {key(name) for name in ids(theirs, match, file)}
+    ours = {key(student): value for student, value in points.items()}
+    if unknown := sorted(student for student in points if key(student) not in known):
         raise TableError(
-            f"graded, but not in {key!r} of {file}: {', '.join(unknown)}; "
+            f"graded, but not in {match!r} of {file}: {', '.join(unknown)}; "
             "correct these ids or choose another column with --match"
         )
-    for row in rows:
-        value = points.get(clean(row[key]))
-        row[column] = "" if value is None else f"{value:.10g}"
-    return [student for student in theirs if student not in points]
+    away = []
+    for row, their in zip(rows, theirs, strict=True):
+        student = visible(their[match])
+        value = ours.get(key(their[match]))
+        if value is not None and row[column].strip().upper() == EXCUSED:
+            away.append(f"{student} (excused there)")
+        elif value is not None:
+            row[column] = shown(value)
+        elif student:
+            away.append(student)
+    return away
+
+
+def shown(value: float) -> str:
+    """Points as every system reads them: no exponent, at most six decimals."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _tamed(row: dict[str, str], kept: list[str]) -> dict[str, str]:
+    """A row in which no cell but those `kept` is a formula.
+
+    Backslashes go too: PHP, which reads Moodle's tables, takes one before a quote for
+    something else than everybody does.
+    """
+    return {
+        name: cell if name in kept else tame(wild(cell).replace("\\", ""))
+        for name, cell in row.items()
+    }
+
+
+def _same_maximum(possible: float | None, most: float, where: str) -> None:
+    if possible is not None and possible != most:
+        raise TableError(
+            f"{possible:g} points in {where}, {most:g} here: change "
+            "the assignment's points there and export its table again"
+        )
 
 
 def canvas(
@@ -83,7 +141,7 @@ def canvas(
     match: str = "SIS Login ID",
     column: str = "total",
 ) -> list[str]:
-    """Write a table for Canvas's import; returns students without a grade.
+    """Write a table for Canvas's import; returns students who get no grade.
 
     `course` is the table that Canvas exports, `assignment` the column in it, with or
     without the number in brackets. Only who a student is and this column are written,
@@ -92,21 +150,24 @@ def canvas(
     Raises TableError for ids or points possible that do not agree.
     """
     points, most = points_of(grades, column)
-    names, rows = read_table(course)
+    names, rows = read_table(course, foreign=True)
     target = _column(names, assignment, course.name)
-    if missing := {*CANVAS_IDENTITY[:2], match} - set(names):
+    called = next((n for n in CANVAS_NAMES if {*n} <= {*names}), CANVAS_NAMES[0])
+    if missing := {*called, "ID", match} - set(names):
         raise TableError(f"{course.name} lacks the columns {sorted(missing)}")
-    heads = [r for r in rows if r["Student"].strip().startswith("Points Possible")]
-    for row in heads:
-        possible = number(row[target], math.inf, f"{course.name}, points possible")
-        if column == "total" and possible is not None and possible != most:
-            raise TableError(
-                f"{target} has {possible:g} points in Canvas, {most:g} here: change "
-                "the assignment's points in Canvas and export again"
-            )
-    people = [row for row in rows if row not in heads]
+    people = []
+    for row in rows:
+        name = row[called[0]].strip()  # without one it says how grades are posted
+        if name.startswith("Points Possible"):
+            possible = number(row[target], math.inf, f"{course.name}, points possible")
+            if column == "total":
+                _same_maximum(possible, most, f"Canvas ({target})")
+        elif name:
+            people.append(row)
     away = _filled(people, points, match, target, course.name)
-    kept = [name for name in CANVAS_IDENTITY if name in names] + [target]
+    kept = [*called, *(name for name in CANVAS_IDENTITY if name in names), target]
+    for row in people:
+        row |= _tamed(row, ["ID", target])
     write(out, text_of(kept, rows, tamed=False))
     return away
 
@@ -118,45 +179,46 @@ def moodle(
     match: str = "Email address",
     column: str = "total",
 ) -> list[str]:
-    """Fill Moodle's grading worksheet; returns students without a grade.
+    """Fill Moodle's grading worksheet; returns students who get no grade.
 
     `match` is a column of the worksheet; for "Identifier" ids are those of
-    "Participant 123".
+    "Participant 123". Comments and texts are left out, so that an import changes
+    grades and nothing else.
 
-    Raises TableError for ids or maximum grades that do not agree.
+    Raises TableError for ids or maximum grades that do not agree, and for a worksheet
+    that Moodle itself would not take.
     """
     points, most = points_of(grades, column)
-    names, rows = read_table(course)
-    if missing := {match, "Grade"} - set(names):
-        raise TableError(f"{course.name} lacks the columns {sorted(missing)}")
-    for row in rows:
-        where = f"{course.name}, Maximum Grade"
-        possible = number(row.get("Maximum Grade", ""), math.inf, where)
-        if column == "total" and possible is not None and possible != most:
-            raise TableError(
-                f"the maximum grade is {possible:g} in Moodle, {most:g} here: change "
-                "it there and download the worksheet again"
-            )
-
-    def clean(text: str) -> str:
-        return text.strip().removeprefix("Participant ")
-
-    away = _filled(rows, points, match, "Grade", course.name, clean)
-    write(out, text_of(names, rows, tamed=False))
+    names, rows = read_table(course, foreign=True)
+    if missing := {match, *MOODLE_READS} - set(names):
+        raise TableError(
+            f"{course.name} lacks the columns {sorted(missing)}: set the language in "
+            "Moodle to English, and download and import the worksheet so"
+        )
+    limit = next((n for n in names if n.lower() == "maximum grade"), "")
+    for row in rows if column == "total" and limit else ():
+        possible = number(row[limit], math.inf, f"{course.name}, {limit}")
+        _same_maximum(possible, most, "Moodle")
+    away = _filled(rows, points, match, "Grade", course.name, PARTICIPANT)
+    wanted = {name.lower() for name in (*MOODLE_READS, *MOODLE_SHOWS, match)}
+    kept = [name for name in names if name.lower() in wanted]
+    made = [_tamed(row, MOODLE_READS) for row in rows]
+    write(out, text_of(kept, made, tamed=False))
     return away
 
 
 def gradescope(result: Result, score: float, marked: bool = True) -> dict:
     """The content of Gradescope's `results.json` for one graded student."""
-    notes = [result.reason, "" if marked else UNMARKED]
+    notes = [visible(result.reason), "" if marked else UNMARKED]
     tests = [
         {
             "name": verdict.title,
+            "name_format": "text",
             "number": verdict.question,
             "score": verdict.points,
             "max_score": verdict.max,
             "status": "passed" if verdict.passed else "failed",
-            "output": verdict.message,
+            "output": visible(verdict.message),
             "output_format": "text",
             "visibility": "visible",
         }
@@ -198,6 +260,11 @@ def gradescope_all(results: Path, out: Path, column: str = "total") -> list[str]
 
 def _result(results: Path, student: str) -> Result:
     try:
-        return read_result(path_of(results, student))
+        result = read_result(path_of(results, student))
     except OSError as error:
         raise TableError(f"no result of {student} in json/: grade again") from error
+    if result.student != student:
+        raise TableError(
+            f"json/{file_name(student)}.json is of {result.student}: grade again"
+        )
+    return result

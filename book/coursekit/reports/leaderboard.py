@@ -6,6 +6,7 @@ some questions, then numbers that their tests have `measured`, such as an accura
 
 import hashlib
 import hmac
+import math
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -83,9 +84,8 @@ def board(
         raise TableError(f"nothing measured as {unknown}; there are {known}")
 
     def key(entry: Entry) -> tuple[float, ...]:
-        worst = float("inf")
-        ups = (-entry.measured.get(name, -worst) for name in high)
-        downs = (entry.measured.get(name, worst) for name in low)
+        ups = (_rank(entry.measured.get(name), -1) for name in high)
+        downs = (_rank(entry.measured.get(name), 1) for name in low)
         return (-round(entry.points, 6), *ups, *downs)
 
     entries.sort(key=lambda entry: (key(entry), entry.student))
@@ -94,6 +94,11 @@ def board(
         tied = before is not None and key(before) == key(entry)
         entry.place = before.place if tied else number
     return entries
+
+
+def _rank(value: float | None, sign: int) -> float:
+    """A number to rank by; none, and what is no number, comes last."""
+    return math.inf if value is None or math.isnan(value) else sign * value
 
 
 def pseudonyms(students: Iterable[str], secret: str) -> dict[str, str]:

@@ -6,18 +6,27 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from coursekit.authoring.assignment import Assignment
 from coursekit.grading.manual import Given, Table, changed_since
-from coursekit.grading.results import Result, file_name, read_result
+from coursekit.grading.names import file_name, visible
+from coursekit.grading.results import Result, read_result
 from coursekit.grading.tables import write_table
 from coursekit.walls.files import write
 from coursekit.walls.sandbox import MEANING
 
+
+def _seen(value: Any) -> Any:
+    """What a page shows: escaped later, and without control characters."""
+    return visible(value) if type(value) is str else value
+
+
 PAGES = Environment(
+    finalize=_seen,
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -61,7 +70,7 @@ class Row:
         found += [f"{question}: {then}" for question in self.changed]
         if self.auto is not None and self.written is None:
             found.append(UNMARKED if student else WAITING)
-        return "; ".join(found)
+        return visible("; ".join(found))
 
     def cells(self) -> dict[str, str | float | None]:
         """What stands in each column."""
@@ -197,11 +206,16 @@ def tidy(out: Path, students: Iterable[str]) -> None:
 
 def ours(path: Path) -> bool:
     """Whether a file is a result, or a page, of the student whose name it has."""
-    student = unquote(path.stem)
+    before = unquote(path.stem)  # what earlier kits called the file of
+
+    def named(student: str) -> bool:
+        return student == before or file_name(student) == path.stem
+
     try:
         if path.suffix == ".json":
-            return read_result(path).student == student
+            return named(read_result(path).student)
         title = TITLE.search(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return title is not None and html.unescape(title[1]).endswith(f": {student}")
+    parts = html.unescape(title[1]).split(": ") if title else []
+    return any(named(": ".join(parts[n:])) for n in range(1, len(parts)))
