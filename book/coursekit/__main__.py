@@ -145,8 +145,9 @@ def run_check(options) -> int:
 def run_grade(options) -> int:
     """Grade a folder of submissions."""
     from coursekit.authoring.assignment import load
+    from coursekit.grading.folder import check_place, held, sweep
     from coursekit.grading.grade import SECRET, Options, grade, read_secret
-    from coursekit.grading.manual import merged, read_tables, write_manual
+    from coursekit.grading.manual import bring_in, read_tables
     from coursekit.grading.submissions import collect
     from coursekit.grading.tables import read_roster
     from coursekit.reports.report import tidy, write_reports
@@ -160,10 +161,9 @@ def run_grade(options) -> int:
         print(f"no secret: seeds can be known (set {SECRET} or use --secret-file)")
     if options.unsafe:
         print(f"UNSAFE, {MEANING[UNSAFE]}")
+    check_place(options.out, options.folder, assignment)
     submissions = collect(options.folder, options.names, roster)
     students = [submission.student for submission in submissions]
-    kept = options.out / "manual.csv"
-    read_tables(kept, options.manual, assignment, students)  # its faults come early
     chosen = Options(
         jobs=max(1, options.jobs),
         secret=secret,
@@ -171,13 +171,14 @@ def run_grade(options) -> int:
         again=options.again,
         quiet=options.quiet,
     )
-    results = grade(assignment, submissions, options.out, chosen)
-    # read anew, since somebody may have entered points meanwhile
-    given = merged(read_tables(kept, options.manual, assignment, students), results)
-    if assignment.written:
-        write_manual(kept, results, given, assignment)
-    tidy(options.out, students)
-    rows = write_reports(options.out, results, assignment, given, roster or ())
+    with held(options.out):
+        sweep(options.out)
+        manual = (options.out / "manual.csv", options.manual, assignment)
+        read_tables(*manual, students)  # its faults come early
+        results = grade(assignment, submissions, options.out, chosen)
+        given = bring_in(*manual, results)  # with points that came in meanwhile
+        tidy(options.out, students)
+        rows = write_reports(options.out, results, assignment, given, roster or ())
     for row in rows:
         if row.status != "ok":
             print(f"{row.status:<10} {row.student}: {row.reason()}")

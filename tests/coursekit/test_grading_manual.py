@@ -15,11 +15,11 @@ from coursekit.grading import grade as grading
 from coursekit.grading.manual import (
     Given,
     changed_since,
+    manual_of,
     merged,
     read_manual,
     read_tables,
     version_of,
-    write_manual,
 )
 from coursekit.grading.mark import unread
 from coursekit.grading.reading import notebook_of, read_notebook
@@ -27,7 +27,7 @@ from coursekit.grading.results import Result
 from coursekit.grading.submissions import Submission
 from coursekit.grading.tables import TableError, read_table, write_table
 from coursekit.reports.report import feedback, row_of, tidy, write_reports
-from coursekit.walls.files import Unreadable
+from coursekit.walls.files import Unreadable, write
 
 FOLDER = Path(__file__).parent.parent / "assignments" / "example"
 EXAMPLE = load(FOLDER)
@@ -186,7 +186,7 @@ def test_no_points_for_an_empty_answer_are_not_points_for_a_later_one(base):
 @pytest.mark.parametrize("answer", ["1/2", "=1", "'=1", "\ud800", "a;b\r\n\n c", '"'])
 def test_what_a_spreadsheet_does_to_an_answer_changes_nothing(tmp_path, answer):
     path, results = tmp_path / "manual.csv", [result(answer)]
-    write_manual(path, results, {}, EXAMPLE)
+    write(path, manual_of(results, {}, EXAMPLE))
     names, rows = read_table(path)
     for name in (names, [name for name in names if name != "version"]):
         mangled = {"answer": "2. Jan"} if "version" in name else {}
@@ -203,7 +203,7 @@ def test_a_table_of_before_is_read_and_reported(tmp_path):
     assert not changed_since(given["ada", "q4"], " old")
     assert not changed_since(given["ben", "q4"], "new")
     results = [result("new")]
-    write_manual(path, results, given, EXAMPLE)
+    write(path, manual_of(results, given, EXAMPLE))
     assert changed_since(read_manual(path, EXAMPLE)["ada", "q4"], "new")
 
 
@@ -242,7 +242,7 @@ def test_a_table_that_is_not_there_is_named(base, capsys):
 
 def test_a_spreadsheet_sees_that_the_table_is_utf_8(tmp_path):
     path = tmp_path / "manual.csv"
-    write_manual(path, [result("é" * 200_000)], {}, EXAMPLE)
+    write(path, manual_of([result("é" * 200_000)], {}, EXAMPLE))
     assert path.read_bytes().startswith(b"\xef\xbb\xbfstudent,")
     assert read_manual(path, EXAMPLE)["ada", "q4"].answer == "é" * 200_000
 

@@ -6,8 +6,10 @@ From the folder with what was handed in to points:
     tables       CSV files, read with their faults named
     submissions  who has handed in what
     reading      one notebook: its cells, and its answers in words
+    remarks      what may be at fault beside an answer that lost points
     results      what grading one submission gives
     mark         one submission
+    folder       where grades go: one grader at a time, and no leftovers
     grade        a whole class, taken up again where it was left
     manual       points that people give
 """

@@ -1,10 +1,14 @@
 """A whole class: several submissions at once, taken up again where it was left.
 
 Every submission is judged in a process of its own, which writes its result to
-`json/STUDENT.json` in one step. What is there and still true is not judged again.
+`json/STUDENT.json` in one step. What is there and still true is not judged again, and
+stays until there is another result.
 """
 
+import errno
 import os
+import sys
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +17,15 @@ from tqdm import tqdm
 
 from coursekit.authoring.assignment import Assignment, AssignmentError
 from coursekit.grading.mark import key, mark, unread
-from coursekit.grading.results import Result, path_of, read_result, write_result
+from coursekit.grading.results import (
+    Changed,
+    Result,
+    path_of,
+    read_result,
+    write_result,
+)
 from coursekit.grading.submissions import Submission
+from coursekit.walls.files import Unwritable, unwritable
 from coursekit.walls.forks import each
 from coursekit.walls.processes import limit_memory
 from coursekit.walls.sandbox import NoSandbox, missing
@@ -52,6 +63,9 @@ def stored(path: Path, wanted: str) -> Result | None:
     """A result from an earlier run, if nothing that it depends on has changed."""
     try:
         result = read_result(path)
+    except Changed as error:
+        print(f"{error}: it is judged again", file=sys.stderr)
+        return None
     except (OSError, ValueError):  # not there, or of an earlier kit
         return None
     return result if result.key == wanted else None
@@ -65,7 +79,8 @@ def grade(
 ) -> list[Result]:
     """Results for all submissions, in their order.
 
-    Raises NoSandbox where submissions cannot be locked in, unless `unsafe` is set.
+    Raises NoSandbox where submissions cannot be locked in, unless `unsafe` is set, and
+    Unwritable as soon as a result cannot be written; those before it stay.
     """
     if not options.unsafe and missing():
         raise NoSandbox(missing())
@@ -81,19 +96,28 @@ def grade(
         if before and not submission.problem and before.status != "error":
             results[student] = before
             continue
-        path.unlink(missing_ok=True)
         if submission.problem:
+            path.unlink(missing_ok=True)  # it was of files that do not count now
             results[student] = unread(
                 assignment, submission, submission.problem, unsafe=options.unsafe
             )
         else:
             waiting[student] = submission, path, wanted
 
-    def judge(student: str) -> None:
+    def judge(student: str) -> Result | Unwritable:
         submission, path, wanted = waiting[student]
         limit_memory(MEMORY)
-        result = mark(assignment, submission, options.secret, options.unsafe)
-        write_result(path, replace(result, key=wanted))
+        try:
+            result = mark(assignment, submission, options.secret, options.unsafe)
+            result = replace(result, key=wanted)
+            write_result(path, result)
+        except Unwritable as error:
+            return error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return unwritable(Path(tempfile.gettempdir()), error)
+            raise
+        return result
 
     tqdm.monitor_interval = 0  # a thread, which forks are better off without
     bar = tqdm(
@@ -105,14 +129,14 @@ def grade(
     )
     judged = each(judge, waiting, options.jobs, options.deadline)
     with bar, closing(judged):
-        for student, _, why in judged:
-            submission, path, wanted = waiting[student]
-            results[student] = stored(path, wanted) or unread(
-                assignment,
-                submission,
-                f"the grader failed: {why}",
-                "error",
-                options.unsafe,
-            )
+        for student, result, why in judged:
+            if isinstance(result, Unwritable):
+                raise result
+            if result is None:
+                submission, path, _ = waiting[student]
+                said = f"the grader failed: {why}"
+                result = unread(assignment, submission, said, "error", options.unsafe)
+                write_result(path, result)  # and not what was there before
+            results[student] = result
             bar.update()
     return [results[submission.student] for submission in submissions]

@@ -10,17 +10,21 @@ mean that the answer in the row has been marked.
 
 import hashlib
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coursekit.authoring.assignment import Assignment
 from coursekit.grading.results import Result
-from coursekit.grading.tables import TableError, number, read_table, write_table
+from coursekit.grading.tables import MARK, TableError, number, read_table, text_of
+from coursekit.walls.files import linked, write
 
 COLUMNS = ["student", "question", "max", "points", "comment", "answer"]
 COLUMNS += ["version", "marked"]
 VERSION = re.compile("v[0-9a-f]{8}")
+BEFORE = "manual.before.csv"  # the table as it was until the grader changed it
+PATIENCE = 1.0  # seconds in which a program that writes a table gets on with it
 MARKED = re.compile(f"(?P<points>[0-9.]+) for (?P<version>{VERSION.pattern})")
 
 
@@ -54,6 +58,7 @@ def read_manual(path: Path, assignment: Assignment) -> Table:
     Raises TableError for columns that are missing, for an unknown question, a number
     that does not fit, and an entry that is there twice.
     """
+    settle(path)
     names, rows = read_table(path)
     if missing := {"student", "question", "points"} - set(names):
         raise TableError(f"{path.name} lacks the columns {sorted(missing)}")
@@ -74,6 +79,21 @@ def read_manual(path: Path, assignment: Assignment) -> Table:
         marked = _marked(row.get("marked", ""), points) or version
         found[student, question] = Given(points, comment, answer, version, marked)
     return found
+
+
+def settle(path: Path) -> None:
+    """Wait while a program is still writing a table, whose last line then has no end.
+
+    After a second without any change the table is taken as it is.
+    """
+    size, began = -1, time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        data = path.read_bytes() if path.is_file() else b"\n"
+        if data.endswith((b"\n", b"\r")):
+            return
+        if len(data) != size:
+            size, began = len(data), time.monotonic()
+        time.sleep(PATIENCE / 20)
 
 
 def _marked(cell: str, points: float | None) -> str:
@@ -131,10 +151,32 @@ def _later(old: Given, new: Given, now: str) -> Given:
     return replace(old if keeps else new, comment=comment)
 
 
-def write_manual(
-    path: Path, results: list[Result], given: Table, assignment: Assignment
-) -> None:
-    """Write the table for marking, with what has been entered so far.
+def bring_in(
+    kept: Path, brought: list[Path], assignment: Assignment, results: list[Result]
+) -> Table:
+    """Read all that has been entered, and write it into the table beside the grades.
+
+    What is saved there meanwhile counts: it is then read again. The table stays as it
+    is where there is nothing new; otherwise what it was is kept beside it.
+
+    Raises TableError as `read_tables` does.
+    """
+    students = [result.student for result in results]
+    while True:
+        before = kept.read_bytes() if kept.exists() else b""
+        given = merged(read_tables(kept, brought, assignment, students), results)
+        text = manual_of(results, given, assignment).encode("utf-8", "replace")
+        if before == (kept.read_bytes() if kept.exists() else b""):
+            break
+    if text != before and assignment.written:
+        if before:
+            linked(kept, kept.with_name(BEFORE))
+        write(kept, text)
+    return given
+
+
+def manual_of(results: list[Result], given: Table, assignment: Assignment) -> str:
+    """The table for marking, with what has been entered so far.
 
     Who cannot be graded now has a row where something was entered, with the answer of
     that time.
@@ -149,7 +191,7 @@ def write_manual(
                 entry = replace(entry, answer=answer, version=version_of(answer))
             if result.graded or key in given:
                 rows.append(_row(*key, assignment.written[question], entry))
-    write_table(path, COLUMNS, rows)
+    return MARK + text_of(COLUMNS, rows)
 
 
 def _row(student: str, question: str, most: float, entry: Given) -> dict:

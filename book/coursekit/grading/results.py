@@ -1,5 +1,6 @@
 """What grading one submission gives, from the judge to every table, page and file."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,10 @@ from coursekit.testing.suite import Verdict
 from coursekit.walls.files import write
 
 GRADED = ("ok", "look")
+
+
+class Changed(TableError):
+    """A result that somebody has changed by hand, or a disk has damaged."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +52,40 @@ def path_of(folder: Path, student: str) -> Path:
     return folder / "json" / f"{file_name(student)}.json"
 
 
+def _sum(held: dict) -> str:
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
+
+
 def write_result(path: Path, result: Result) -> None:
-    """Write a result as JSON, in one step."""
-    write(path, json.dumps(asdict(result), indent=1) + "\n")
+    """Write a result as JSON, in one step, with a sum that other content has not."""
+    held = asdict(result)
+    write(path, json.dumps({**held, "sum": _sum(held)}, indent=1) + "\n")
 
 
 def read_result(path: Path) -> Result:
     """The result in a file.
 
-    Raises OSError for a file that cannot be read, TableError for one of another form.
+    Raises OSError for a file that cannot be read, TableError for one of another form,
+    Changed for one that is not as it was written.
     """
-    text = path.read_text(encoding="utf-8")
+    data = path.read_bytes()
     try:
-        held = json.loads(text)
+        held = json.loads(data)
+        if held.pop("sum") != _sum(held):
+            raise Changed(f"json/{path.name} has been changed by hand, or is damaged")
         verdicts = [Verdict(**verdict) for verdict in held["verdicts"]]
         return Result(**{**held, "verdicts": verdicts})
-    except (ValueError, TypeError, KeyError) as error:
+    except Changed:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         what = f"json/{path.name} is no result ({error}): grade again with --again"
         raise TableError(what) from error
+
+
+def assignment_of(path: Path) -> str:
+    """Of which assignment a file is a result, also one of another kit; or nothing."""
+    try:
+        found = json.loads(path.read_bytes())["assignment"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    return found if isinstance(found, str) else ""

@@ -5,6 +5,7 @@ dies at the wrong moment; here a process that dies takes its own item along, no 
 """
 
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -14,6 +15,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
+
+from coursekit.walls.processes import SET_DEATH_SIGNAL, prctl
 
 FORK = multiprocessing.get_context("fork")
 
@@ -28,7 +31,8 @@ def each(
 
     Yields, as they end, an item, what the function has returned (by pickle), and why
     that is None: what it raised, its exit code, or the seconds after which it was
-    killed. Closing the generator ends all that still run.
+    killed. Closing the generator ends all that still run, and so does any end of this
+    process, be it killed.
 
     Raises KeyboardInterrupt within a second of being asked to end.
     """
@@ -62,8 +66,12 @@ def _forked(
     function: Callable, item: Any
 ) -> tuple[Connection, multiprocessing.Process]:
     ours, theirs = FORK.Pipe(duplex=False)
+    parent = os.getpid()
 
     def work() -> None:
+        prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before
+            os._exit(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began it will end it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(1)
