@@ -58,7 +58,7 @@ def test_two_hand_ins_of_one_student_are_reported_by_name(tmp_path):
     laid_out(tmp_path, "ada.ipynb", "ada/example.ipynb", "bo.ipynb")
     found = {one.student: one for one in collect(tmp_path)}
     assert found["ada"].status == "duplicate"
-    assert "ada.ipynb, example.ipynb" in found["ada"].problem
+    assert found["ada"].problem == "handed in twice: ada, ada.ipynb; keep one"
     assert not found["bo"].problem
 
 

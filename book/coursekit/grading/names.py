@@ -45,9 +45,12 @@ def spelled(name: str) -> str:
 
 
 def _seen(character: str) -> str:
-    if not UNSEEN.match(character):
-        return character
-    return " " if unicodedata.category(character) == "Cc" else ""
+    kind = unicodedata.category(character)
+    if kind == "Cf" and character not in JOINERS:
+        return ""
+    if UNSEEN.match(character):
+        return " " if kind == "Cc" else ""
+    return character
 
 
 def key(name: str) -> str:
