@@ -145,6 +145,7 @@ def run_check(options) -> int:
 def run_grade(options) -> int:
     """Grade a folder of submissions."""
     from coursekit.authoring.assignment import load
+    from coursekit.grading.archives import place
     from coursekit.grading.folder import check_place, held, sweep
     from coursekit.grading.grade import SECRET, Options, grade, read_secret
     from coursekit.grading.manual import bring_in, read_tables
@@ -162,8 +163,6 @@ def run_grade(options) -> int:
     if options.unsafe:
         print(f"UNSAFE, {MEANING[UNSAFE]}")
     check_place(options.out, options.folder, assignment)
-    submissions = collect(options.folder, options.names, roster)
-    students = [submission.student for submission in submissions]
     chosen = Options(
         jobs=max(1, options.jobs),
         secret=secret,
@@ -171,8 +170,10 @@ def run_grade(options) -> int:
         again=options.again,
         quiet=options.quiet,
     )
-    with held(options.out):
+    with held(options.out), place(options.out) as room:
         sweep(options.out)
+        submissions = collect(options.folder, options.names, roster, room)
+        students = [submission.student for submission in submissions]
         manual = (options.out / "manual.csv", options.manual, assignment)
         read_tables(*manual, students)  # its faults come early
         results = grade(assignment, submissions, options.out, chosen)

@@ -4,6 +4,7 @@ From the folder with what was handed in to points:
 
     names        names of people: compared, shown, made names of files
     tables       CSV files, read with their faults named
+    archives     zips of students, unpacked without trust
     submissions  who has handed in what
     reading      one notebook: its cells, and its answers in words
     remarks      what may be at fault beside an answer that lost points

@@ -28,6 +28,7 @@ def key(assignment: Assignment, submission: Submission, secret: str) -> str:
         except Unreadable as error:
             data = str(error).encode()
         digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "replace") + data)
+    digest.update("\0".join(submission.notes).encode())
     return digest.hexdigest()
 
 
@@ -93,7 +94,8 @@ def mark(
     points = dict.fromkeys(assignment.questions, 0.0)
     for verdict in verdicts:
         points[verdict.question] += verdict.points
-    notes = [*([note] if note else []), *missed, *notebook.notes, *marker.notes]
+    notes = [*submission.notes, *([note] if note else []), *missed]
+    notes += [*notebook.notes, *marker.notes]
     notes += broken(marker.wrong, notebook.answers)
     return Result(
         student=submission.student,

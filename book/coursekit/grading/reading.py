@@ -7,6 +7,7 @@ from pathlib import Path
 
 from coursekit.authoring.assignment import Assignment
 from coursekit.authoring.notebooks import defined, mark_written, prompt, starter
+from coursekit.grading.names import key
 from coursekit.grading.submissions import Submission
 from coursekit.walls.files import Unreadable, read_bytes
 
@@ -43,7 +44,7 @@ def notebook_of(submission: Submission, assignment: Assignment) -> tuple[Path, s
         return exact[0], ""
     if len(books) == 1:
         (name, path), *_ = books.items()
-        plain = path.stem == submission.student
+        plain = key(path.stem) == key(submission.student)
         return path, "" if plain else f"graded {name}, since no {wanted} is there"
     if not books:
         held = ", ".join(sorted(submission.files)[:5]) or "nothing"
