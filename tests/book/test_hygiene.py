@@ -80,6 +80,20 @@ def repository_files():
     return [p for p in paths if p.is_file() and "vendor" not in p.parts]
 
 
+def test_lines_end_alike_in_every_clone(tmp_path):
+    """Also where git turns line ends into those of Windows."""
+    git = ["git", "-C", str(tmp_path), "-c", "core.autocrlf=true"]
+    (tmp_path / ".gitattributes").write_bytes((ROOT / ".gitattributes").read_bytes())
+    content = {"a.md": b"# A\n\nB.\n", "b.safetensors": b"\0\n\xff\n"}
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    for command in (["init", "-q"], ["add", "."], ["checkout-index", "-a", "-f"]):
+        for name in content if command[0] == "checkout-index" else ():
+            (tmp_path / name).unlink()
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    assert {name: (tmp_path / name).read_bytes() for name in content} == content
+
+
 @each(NOTEBOOKS)
 def test_no_code_cell_exceeds_40_lines_or_80_columns(path):
     for number, cell in numbered(path):
