@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from coursekit.testing.student import Student
@@ -55,7 +56,7 @@ def check(question: str, names: dict[str, Any]) -> None:
         title = f"{verdict.title} ({', '.join(numbers)})" if numbers else verdict.title
         lines.append(f"  {'ok' if verdict.passed else 'NO'}  {title}")
         if not verdict.passed:
-            lines.append(f"      {verdict.message}")
+            lines.append(indent(verdict.message, " " * 6))
     text = "\n".join(lines)
     if len(passed) < len(found) and os.environ.get(STRICT):
         raise AssertionError(text)

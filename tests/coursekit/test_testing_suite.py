@@ -69,6 +69,54 @@ def test_double_precision_is_compared_more_strictly():
         close(near, torch.ones(1, dtype=torch.float64), "it")
 
 
+@pytest.mark.parametrize("wanted", [torch.float32, torch.float64])
+@pytest.mark.parametrize("found", [torch.bfloat16, torch.float16, torch.float32])
+def test_coarser_numbers_are_refused_even_where_they_are_right(found, wanted):
+    """Else the tolerance of the coarse ones would hide a mistake of half a percent."""
+    if found == wanted:
+        close(torch.ones(2, dtype=found), torch.ones(2, dtype=wanted), "it")
+        return
+    for number in (1.0, 1.004):
+        value = torch.full((2,), number).to(found)
+        with pytest.raises(AssertionError) as caught:
+            close(value, torch.ones(2, dtype=wanted), "it")
+        assert f"it: expected {wanted}, got {found}, which" in str(caught.value)
+
+
+def test_the_tolerance_is_that_of_what_is_expected():
+    coarse = torch.ones(2, dtype=torch.bfloat16)
+    close(torch.full((2,), 1.01), coarse, "it")
+    with pytest.raises(AssertionError, match=r"got 1\.04 at \[0\]"):
+        close(torch.full((2,), 1.04), coarse, "it")
+    with pytest.raises(AssertionError, match=r"got 1\.004 at \[0\]"):
+        close(torch.full((2,), 1.004), torch.ones(2), "it")
+    with pytest.raises(AssertionError, match=r"torch\.bfloat16, which has fewer digits"):
+        close(torch.tensor(0.5).bfloat16(), 0.5, "it")
+
+
+def test_a_known_mistake_is_named():
+    right, known = torch.tensor([1.0, 2.0]), {"it is doubled": torch.tensor([2.0, 4.0])}
+    known["it is turned round"] = lambda: torch.tensor([2.0, 1.0])
+    known |= {"it is a pair": (1, 2), "it is squared": torch.tensor([1.0, 4.0])}
+    said = {
+        (2.0, 4.0): ". This is what comes out if it is doubled",
+        (2.0, 1.0): ". This is what comes out if it is turned round",
+        (1.0, 4.0): ". This is what comes out if it is squared",
+        (3.0, 3.0): "2 of 2 differ",
+    }
+    for numbers, words in said.items():
+        with pytest.raises(AssertionError) as caught:
+            close(torch.tensor(numbers), right, "it", mistakes=known)
+        assert str(caught.value).endswith(words)
+    close(right, right, "it", mistakes={"it is right": lambda: 1 / 0})
+    same = {"one is taken": 3, "all are counted": lambda: 3, "none is": 0}
+    with pytest.raises(AssertionError, match=r"one is taken, or if all are counted$"):
+        close(3, 4, "it", mistakes=same)
+    pairs = {"both are exchanged": (2, 1)}
+    with pytest.raises(AssertionError, match="if both are exchanged"):
+        close([2, 1], (1, 2), "it", mistakes=pairs)
+
+
 def test_points_are_above_zero():
     with pytest.raises(ValueError, match="more than 0 points"):
         points(0)
@@ -222,6 +270,25 @@ def test_an_exception_called_passed_is_none_the_less_an_exception(tmp_path, name
     assert (verdict.kind, verdict.points, verdict.passed) == ("raised", 0, False)
 
 
+def test_every_message_but_that_of_a_stub_says_where_to_read_on(tmp_path):
+    text = GOOD.replace("@points(2)", "@points(2, read='chapter 04')")
+    (test,) = find_tests([written(tmp_path, text)])
+
+    def stub(x):
+        raise NotImplementedError
+
+    for double, says in (
+        (lambda x: x, "double 2 is 4\nRead on: chapter 04"),
+        (lambda x: 1 / 0, "ZeroDivisionError: division by zero\nRead on: chapter 04"),
+        (lambda x: torch.ones(2), ")\nRead on: chapter 04"),
+        (lambda x: 2 * x, ""),
+        (stub, "not implemented yet"),
+    ):
+        verdict = run_test(test, Student(Answers({"double": double}).reply), {})
+        assert verdict.message.endswith(says)
+        assert (says == "") == (verdict.message == "")
+
+
 def test_a_stub_is_called_not_implemented(tmp_path):
     def double(x):
         raise NotImplementedError("q1")
@@ -243,7 +310,7 @@ def in_folder(tmp_path, monkeypatch):
 def test_check_prints_what_is_wrong(in_folder, capsys):
     checking.check("q1", {"double": lambda x: x})
     assert "q1: 0 of 1 tests here pass" in (said := capsys.readouterr().out)
-    assert "double 2 is 4" in said
+    assert "      double 2 is 4\n" in said
 
 
 def test_check_is_strict_when_told_so(in_folder):

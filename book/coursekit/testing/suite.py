@@ -22,6 +22,7 @@ from coursekit.testing.student import Student, StudentError
 NAME = re.compile(r"test_(q\d+[a-z]?)_\w+")
 ARGUMENTS = {"student", "gen", "files"}
 NOT_YET = "not implemented yet"
+READ_ON = "Read on: "
 
 
 class SuiteError(ValueError):
@@ -30,7 +31,10 @@ class SuiteError(ValueError):
 
 @dataclass(frozen=True)
 class Test:
-    """One test function and what is to know about it; `seconds` is for each call."""
+    """One test function and what is to know about it.
+
+    `seconds` is for each call; `read` is where who fails it can read on.
+    """
 
     name: str
     question: str
@@ -38,6 +42,7 @@ class Test:
     seconds: float | None
     title: str
     function: Callable
+    read: str = ""
 
     @property
     def asks_student(self) -> bool:
@@ -131,8 +136,8 @@ def _test(path: Path, name: str, function: Callable) -> Test:
     title = (inspect.getdoc(function) or "").partition("\n")[0]
     if not title:
         raise SuiteError(f"{path.name}: say in {name}'s docstring what it wants")
-    seconds = function.seconds
-    return Test(name, named[1], points, seconds, title, function)
+    more = function.seconds, title, function, function.read
+    return Test(name, named[1], points, *more)
 
 
 def silent_asserts(path: Path) -> list[int]:
@@ -169,6 +174,9 @@ def run_test(
         kind = "judge"
         said = f"{type(error).__name__}: {error}"
         message = f"your answer does not have the form that is asked for ({said})"
+    message = message[:2000]
+    if test.read and kind not in ("passed", "todo"):
+        message += f"\n{READ_ON}{test.read}"
     return Verdict(
         test.name,
         test.question,
@@ -176,6 +184,6 @@ def run_test(
         earned,
         test.points,
         kind,
-        message[:2000],
+        message,
         dict(MEASURED),
     )
