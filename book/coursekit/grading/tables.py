@@ -32,7 +32,7 @@ def read_table(
     a row with more cells than there are columns.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise TableError(f"{path.name} cannot be read: {error}") from error
     except UnicodeDecodeError as error:
@@ -129,11 +129,16 @@ def text_of(
 ) -> str:
     """The text of a CSV file; cells stay as they are where they are not `tamed`."""
     shown = tame if tamed else lambda value: value
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([shown(row.get(name)) for name in names] for row in rows)
-    return buffer.getvalue()
+    lines = [_line(names)]
+    lines += [_line([shown(row.get(name)) for name in names]) for row in rows]
+    return "".join(lines)
+
+
+def _line(cells: list) -> str:
+    """A row's text, in which a carriage return alone ends no row either."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # so it is quoted
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_table(path: Path, names: list[str], rows: Iterable[Mapping]) -> None:
