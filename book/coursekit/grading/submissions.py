@@ -124,9 +124,10 @@ def _entry(path: Path, pattern: re.Pattern, names: str, known: dict[str, str]) -
     elif not student:
         problem = "its name says no student"
     elif name.count(MOODLE) > 1 and names == "moodle":
-        problem = "its name can be read in two ways: say whose it is by renaming it"
+        student, problem = "", "its name can be read in two ways: rename it"
     elif other and key(other) != key(student):
-        problem = f"its name can be read as that of {student} and that of {other}"
+        problem = f"it may be of {student} or of {other}: rename it"
+        student = ""
     elif stat.S_ISDIR(kind):
         files, notes = _below(path)
         problem = notes[0] if notes and not files else ""
@@ -135,7 +136,7 @@ def _entry(path: Path, pattern: re.Pattern, names: str, known: dict[str, str]) -
     if student and " ".join(raw.split()) != student:
         notes.append(f"odd characters in the name {raw!a}")
     part = bool(groups.get("file")) or names == "moodle"
-    student = student or visible(path.name)
+    student = student or spelled(path.name) or visible(path.name)
     one = Submission(student, files, problem, notes=tuple(notes))
     return Entry(visible(path.name), one, part and not problem)
 
@@ -164,7 +165,8 @@ def _enrolled(submission: Submission, known: dict[str, str]) -> Submission:
         if spelled(listed).lower() != student.lower():
             notes = (*notes, f"handed in as {student}, taken for {listed}")
         return replace(submission, student=listed, notes=notes)
-    problem = "not on the roster: correct the name of the file or the roster"
+    problem = submission.problem
+    problem = problem or "not on the roster: correct the name of the file or the roster"
     looks = {sight(name): name for name in known.values()}
     if like := looks.get(sight(student)):
         problem = f"not on the roster, where {_apart(like, student)}"
