@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -30,7 +31,9 @@ BOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)  # as browsers save
 OTHERS = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst")
 KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1  # a bit of a file's flags
-WRONG = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError)
+# What reading a damaged one raises; an OSError is the disk's, and no fault of theirs.
+WRONG = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError)
+WRONG += (RuntimeError, LookupError, ArithmeticError)
 
 
 class _Bounded(io.BytesIO):
