@@ -4,6 +4,7 @@ import io
 import stat
 import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -182,14 +183,10 @@ def test_damage_anywhere_is_damage_and_no_more(tmp_path_factory, data):
     for _ in range(data.draw(st.integers(1, 4))):
         bytes_[data.draw(places)] = data.draw(st.sampled_from([0, 1, 255]))
     path = folder / "a.zip"
-    path.write_bytes(
-        bytes_[: data.draw(places)] if data.draw(st.booleans()) else bytes_
-    )
-    try:
+    end = data.draw(st.one_of(st.just(len(bytes_)), places))
+    path.write_bytes(bytes_[:end])
+    with suppress(Unreadable):
         files, _ = unpack(path, folder / "room")
-    except Unreadable as error:
-        assert "a.zip" in str(error)
-    else:
         assert sum(made.stat().st_size for made in files.values()) <= 200
 
 
