@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from coursekit.authoring.assignment import load
+from coursekit.grading.manual import read_tables
 from coursekit.grading.names import UNSEEN, file_name, key, sight, spelled, visible
 from coursekit.grading.submissions import Submission, collect, handed_in
 from coursekit.grading.tables import TableError, read_roster
@@ -87,6 +88,22 @@ def test_names_of_files_are_readable(student, expected):
     long = file_name("字" * 300 + student)
     assert long.startswith("字" * 30)
     assert len(long.encode()) < 200
+
+
+def test_points_by_hand_find_their_student_as_a_spreadsheet_saves_them(tmp_path):
+    path = tmp_path / "manual.csv"
+    text = "student,question,points\nMu\u0308ller,q4,1\n7,q4,2\n08,q4,0.5\n8,q4,3\n"
+    path.write_text(text, encoding="utf-8")
+    students = ["Müller", "007", "08", "008", "8"]
+    (table,) = read_tables(path, [], EXAMPLE, students)
+    points = {student: given.points for (student, _), given in table.items()}
+    assert points == {"Müller": 1, "007": 2, "08": 0.5, "8": 3}
+    path.write_text(text + "007,q4,3\n", encoding="utf-8")
+    with pytest.raises(TableError, match="q4 of 007 is there twice"):
+        read_tables(path, [], EXAMPLE, students)
+    path.write_text(text.replace("8,q4,0.5\n8", "9"), encoding="utf-8")
+    with pytest.raises(TableError, match="points by hand for 09"):
+        read_tables(path, [], EXAMPLE, students)
 
 
 def hand_in(folder: Path, *names: str | bytes) -> Path:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coursekit.authoring.assignment import Assignment
+from coursekit.grading.names import key as same
 from coursekit.grading.results import Result
 from coursekit.grading.tables import MARK, TableError, number, read_table, text_of
 from coursekit.walls.files import linked, write
@@ -114,7 +115,7 @@ def read_tables(
     """
     tables, known = [], set(students)
     for path in [*([kept] if kept.exists() else []), *brought]:
-        read = read_manual(path, assignment)
+        read = _with_ids(read_manual(path, assignment), known, path.name)
         entered = {k: g for k, g in read.items() if g.points is not None or g.comment}
         if strange := sorted({student for student, _ in entered} - known):
             raise TableError(
@@ -123,6 +124,28 @@ def read_tables(
             )
         tables.append(entered)
     return tables
+
+
+def _with_ids(table: Table, students: set[str], file: str) -> Table:
+    """A table under the students' ids, however a spreadsheet has saved them.
+
+    It may compose letters, and it takes 007 for the number 7.
+
+    Raises TableError where two rows are of one student.
+    """
+    known = {same(student): student for student in students}
+    short: dict[str, list[str]] = {}
+    for student in students:
+        short.setdefault(same(student).lstrip("0"), []).append(student)
+    found: Table = {}
+    for (student, question), entry in table.items():
+        alike = short.get(same(student), []) if student.isdigit() else []
+        one = alike[0] if len(alike) == 1 else student
+        whose = known.get(same(student), one)
+        if (whose, question) in found:
+            raise TableError(f"{file}: {question} of {whose} is there twice")
+        found[whose, question] = entry
+    return found
 
 
 def merged(tables: Iterable[Table], results: Iterable[Result]) -> Table:
