@@ -60,6 +60,9 @@ def test_a_page_is_whole_quiet_and_accessible(name, screen, contexts, address):
 PAGE = """<!doctype html><html lang="en"><head><title>Page</title>
 <link rel="icon" href="data:,"><meta name="viewport" content="width=device-width">
 <style>{}</style></head><body><main><h1>Page</h1><p>Words.</p>{}</main></body></html>"""
+WORDS = "<p>Words <i>and</i> words.</p>" * 30 + "<p>One <b>word</b>.</p>"
+WORDS += "<p>Words <i>and</i> words.</p>" * 30
+LINKS = "<p>Words with a <a href='#'>link</a>.</p>" * 30
 ALL, OTHER = "light dark phone", "http://127.0.0.2:9/x.png"
 GRAY = "@media (prefers-color-scheme: {}) {{ p {{ color: #aaa }} }}"
 OUT = "requests to the outside"
@@ -77,6 +80,13 @@ PLANTED = {
     "gray": ("p { color: #aaa }", "", ALL, "accessibility"),
     "gray_in_the_dark": (GRAY.format("dark"), "", "dark", "accessibility"),
     "gray_in_the_light": (GRAY.format("light"), "", "light phone", "accessibility"),
+    "one_gray_word": ("b { color: #aaa }", WORDS, ALL, "accessibility"),
+    "one_link_like_words": (
+        "a + a { color: #111; text-decoration: none }",
+        f"{LINKS}<p>Words, <a href='#'>one</a> <a href='#'>two</a>.</p>{LINKS}",
+        ALL,
+        "accessibility",
+    ),
     "wide": ("p { width: 2000px }", "", ALL, "pixels that stick out"),
     "wide_on_a_phone": ("p { width: 800px }", "", "phone", "pixels that stick out"),
     "error": ("", "<script>x()</script>", ALL, "console"),

@@ -62,19 +62,27 @@ def single(folder):
     return folder
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def several(request, single):
+@pytest.fixture(scope="module")
+def runs(single):
     """The same runs of several processes, from the start and from the middle."""
-    commands, processes = [], request.param
-    for kind in KINDS:
-        commands.append(["reinforce", *words(kind, single / f"{kind}_{processes}")])
-        out = f"{kind}_resumed_{processes}"
-        for path in single.glob(f"{kind}_killed*"):
-            shutil.copy(path, single / path.name.replace(f"{kind}_killed", out))
-        commands.append(["reinforce", *words(kind, single / out), "--resume"])
-    said = run_all(processes, commands)
-    assert said.count("Error: ") + said.count("Exit: ") == 0, said
-    return processes, said
+    commands = {2: [], 4: []}
+    for processes, some in commands.items():
+        for kind in KINDS:
+            some.append(["reinforce", *words(kind, single / f"{kind}_{processes}")])
+            out = f"{kind}_resumed_{processes}"
+            for path in single.glob(f"{kind}_killed*"):
+                shutil.copy(path, single / path.name.replace(f"{kind}_killed", out))
+            some.append(["reinforce", *words(kind, single / out), "--resume"])
+    said = run_all(commands)
+    for text in said.values():
+        assert text.count("Error: ") + text.count("Exit: ") == 0, text
+    return said
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def several(request, runs):
+    """A number of processes, and what they said."""
+    return request.param, runs[request.param]
 
 
 @EACH

@@ -1,8 +1,11 @@
-"""Commands one after the other in processes that torchrun starts once.
+"""Commands one after the other in several processes that compute as one.
 
-A start takes longer than most commands, so that tests share it. They compute in
-float64: Adam divides a gradient by its own size, so where it should be 0 the rounding
-of float32 alone would move weights, another way for another number of processes.
+One Python imports all that they need, and the processes are its forks: importing takes
+each of them longer than most commands. torchrun starts what `start` is asked for.
+
+They compute in float64: Adam divides a gradient by its own size, so where it should be
+0 the rounding of float32 alone would move weights, another way for another number of
+processes.
 """
 
 import importlib
@@ -17,12 +20,29 @@ BOOK = Path(__file__).parents[2] / "book"
 
 
 def start(processes: int, commands: list[list[str]]) -> subprocess.Popen:
-    """Start commands, each the name of a module of experiments and its words."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    """Start commands by torchrun, each the name of a module and its words."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone"]
+    return python(*torchrun, f"--nproc-per-node={processes}", __file__, commands)
+
+
+def run_all(commands: dict[int, list[list[str]]]) -> dict[int, str]:
+    """Run commands to their end, in turn for each number of processes.
+
+    Returns what all processes of a number said. Of a command that fails that is its
+    error, and the next one is run.
+    """
+    process = python(__file__, commands)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return {int(processes): said for processes, said in json.loads(out).items()}
+
+
+def python(*words) -> subprocess.Popen:
+    """Start Python with words, the last of them as JSON."""
+    *words, last = words
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(BOOK)}
-    command += [f"--nproc-per-node={processes}", __file__, json.dumps(commands)]
     return subprocess.Popen(
-        command,
+        [sys.executable, *words, json.dumps(last)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -30,18 +50,8 @@ def start(processes: int, commands: list[list[str]]) -> subprocess.Popen:
     )
 
 
-def run_all(processes: int, commands: list[list[str]]) -> str:
-    """Run commands to their end; returns what all processes said.
-
-    Of a command that fails that is its error, and the next one is run.
-    """
-    process = start(processes, commands)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out
-
-
 def main(commands: list[list[str]]) -> None:
+    """Run commands in one of several processes, which the environment counts."""
     import torch
     import torch.distributed as dist
 
@@ -66,5 +76,52 @@ def main(commands: list[list[str]]) -> None:
             distributed.stop()
 
 
+def fork_all(commands: dict[str, list[list[str]]]) -> dict[str, str]:
+    """Fork processes for each number of them; returns what they said."""
+    import socket
+    import tempfile
+
+    import torch._dynamo
+
+    for module in {module for some in commands.values() for module, *_ in some}:
+        importlib.import_module(f"experiments.{module}")
+    said = {}
+    for processes, some in commands.items():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), processes)
+        os.environ |= place | sizes
+        with tempfile.TemporaryFile("w+") as out:
+            forks = [fork(rank, some, out.fileno()) for rank in range(int(processes))]
+            ends = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in forks]
+            assert not any(ends), f"{processes} processes ended with {ends}"
+            out.seek(0)
+            said[processes] = out.read()
+    return said
+
+
+def fork(rank: int, commands: list[list[str]], out: int) -> int:
+    """A process that runs commands and writes what it says to a file."""
+    if pid := os.fork():
+        return pid
+    os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank)
+    os.dup2(out, 1)
+    try:
+        main(commands)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
+    sys.stdout.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    given = json.loads(sys.argv[1])
+    if isinstance(given, list):
+        main(given)
+    else:
+        print(json.dumps(fork_all(given)))

@@ -102,7 +102,7 @@ def killed_two(folder):
 @pytest.fixture(scope="module")
 def runs(folder, killed, killed_two):
     """All runs of two and of four processes, and what the processes said."""
-    commands, said = {2: [], 4: []}, {}
+    commands = {2: [], 4: []}
 
     def add(processes, name, *words, begun=None, steps=STEPS):
         where = folder / f"{name}_{processes}"
@@ -121,9 +121,7 @@ def runs(folder, killed, killed_two):
         add(2, f"begun_{parallel}", "--parallel", parallel, begun=killed)
     add(2, "rows", *experts, "--rows", "3")
     add(2, "balance", "--balance-loss", "expert")
-    for processes, list_of_words in commands.items():
-        said[processes] = run_all(processes, list_of_words)
-    return said
+    return run_all(commands)
 
 
 @EACH
