@@ -41,6 +41,7 @@ def test_spellings_of_a_name_are_the_same(name):
         ("ａｄａ１", "ada1", True),
         ("a\u200bd\u200fa", "ada", True),
         ("Bo  Ek", "Bo\nEk", True),
+        ("a\u200dda\ufe0f", "ada", True),
         ("аda", "ada", False),
         ("Strauß", "Strauss", False),
         ("José", "Jose", False),

@@ -2,9 +2,12 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pytest
 from platforms import formulas
@@ -14,9 +17,12 @@ from coursekit import __main__ as command
 from coursekit.__main__ import PROBLEMS
 from coursekit.authoring.assignment import load
 from coursekit.grading import grade as grading
-from coursekit.grading.mark import unread
+from coursekit.grading import mark as marking
+from coursekit.grading.mark import key, mark, unread
 from coursekit.grading.names import UNSEEN, spelled
+from coursekit.grading.submissions import collect
 from coursekit.grading.tables import wild
+from coursekit.reports.report import tidy
 from coursekit.testing.suite import Verdict
 
 FOLDER = Path(__file__).parent.parent / "assignments" / "example"
@@ -147,3 +153,28 @@ def test_a_leaderboard_of_a_hostile_class_runs_nothing(hostile, tmp_path):
     page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
     assert not {"script", "img"} & Tags(page).tags
     assert not formulas((tmp_path / "leaderboard.csv").read_text(encoding="utf-8-sig"))
+
+
+def test_results_and_pages_of_who_has_gone_are_deleted(hostile, tmp_path):
+    out = shutil.copytree(hostile / "out", tmp_path / "out")
+    for folder, ending in (("json", "json"), ("feedback", "html")):  # of earlier kits
+        now, before = f"Müller.{ending}", f"M%C3%BCller.{ending}"
+        (out / folder / now).rename(out / folder / before)
+    tidy(out, ["CON"])
+    assert {path.name for path in out.glob("*/*")} == {"%43ON.json", "%43ON.html"}
+
+
+def test_a_zip_is_graded_and_what_is_odd_reaches_the_table(tmp_path, monkeypatch):
+    marker = SimpleNamespace(notes=[], wrong={})
+    monkeypatch.setattr(marking, "judge_cells", lambda *given: (marker, []))
+    with ZipFile(tmp_path / "a\u200fda.zip", "w") as archive:
+        archive.writestr("example.ipynb", '{"cells": []}')
+        archive.writestr("../up", "x")
+    (one,) = collect(tmp_path, room=tmp_path / "room")
+    result = mark(EXAMPLE, one, used=SimpleNamespace())
+    assert (result.student, result.status) == ("ada", "look")
+    assert result.reason.startswith(
+        r"odd characters in the name 'a\u200fda'; ada.zip: "
+    )
+    assert "left out ../up, whose path leads elsewhere" in result.reason
+    assert key(EXAMPLE, one, "") != key(EXAMPLE, replace(one, notes=()), "")

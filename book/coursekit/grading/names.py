@@ -63,8 +63,7 @@ def key(name: str) -> str:
     before, name = "", spelled(name)
     while name != before:  # once or twice
         before = name
-        wide = unicodedata.normalize("NFKC", name)
-        seen = "".join(c for c in wide if not _ignored(c))
+        seen = "".join(c for c in name if not _ignored(c))
         name = " ".join(unicodedata.normalize("NFKC", seen.lower()).split())
     return name
 
