@@ -47,8 +47,8 @@ class WeakMap {
 }
 const WeakSet = WeakMap;
 """
-# Four fifths of its time are one rule that compares the colors of each word with what is
-# behind it. Thousands of words look the same way, so it looks at a few of each kind.
+# Four fifths of its time are one rule that compares the colors of each word with what
+# is behind it. Thousands of words look the same, so it looks at a few of each kind.
 OF_COLORS = ["color-contrast", "link-in-text-block"]  # axe's rules that read colors
 FEW = """
 axe.configure({ rules: [
@@ -76,7 +76,8 @@ MARK = """(most) => {
   };
   const look = (element) => {
     const s = getComputedStyle(element);
-    return [s.color, s.fontSize, s.fontWeight, s.textShadow, s.textDecoration, s.display];
+    return [s.color, s.fontSize, s.fontWeight, s.textShadow, s.textDecoration,
+      s.display];
   };
   const written = (e) => e.matches("input, select, textarea, button") ||
     [...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim());

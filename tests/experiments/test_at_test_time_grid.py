@@ -175,6 +175,7 @@ def test_a_weighed_vote_of_all_is_one_draw():
 
 def test_votes_are_of_held_out_problems_and_verifiers(tmp_path, monkeypatch):
     calls = answering(monkeypatch, lambda p, n, c: bare(problem_of(p).answer))
+    monkeypatch.setattr(at_test_time, "DRAWS", 2)  # how many is tried above
     loaded = []
     monkeypatch.setattr(at_test_time, "load_checkpoint", lambda p: [p])
     monkeypatch.setattr(

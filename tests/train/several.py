@@ -81,7 +81,7 @@ def fork_all(commands: dict[str, list[list[str]]]) -> dict[str, str]:
     import socket
     import tempfile
 
-    import torch._dynamo
+    import torch._dynamo  # noqa: F401 (optimizers do so in each process)
 
     for module in {module for some in commands.values() for module, *_ in some}:
         importlib.import_module(f"experiments.{module}")
