@@ -220,7 +220,7 @@ def test_a_damaged_zip_beside_a_notebook_is_a_remark(tmp_path):
 
 
 def test_the_room_is_empty_before_and_gone_afterwards(tmp_path):
-    left = tmp_path / "unpacked/0/0/0/secret.ipynb"
+    left = tmp_path / ".grading.zips/0/0/0/secret.ipynb"
     left.parent.mkdir(parents=True)
     left.write_text("of a run that was killed")
     with place(tmp_path) as room:

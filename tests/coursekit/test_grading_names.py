@@ -69,6 +69,11 @@ def test_files_are_different_and_have_a_name_on_every_system(one, other):
     assert file_name(other) != name
 
 
+@pytest.mark.parametrize("name", ["字" * 300, "a/b", "CON", "-x"])
+def test_nobody_is_called_like_the_file_of_another(name):
+    assert file_name(file_name(name)) != file_name(name)
+
+
 @pytest.mark.parametrize(
     ("student", "expected"),
     [

@@ -53,7 +53,7 @@ class _Bounded(io.BytesIO):
 @contextmanager
 def place(out: Path) -> Iterator[Path]:
     """A folder to unpack archives in, beside grades; gone before and afterwards."""
-    room = out / "unpacked"
+    room = out / ".grading.zips"  # a name that nobody gives to a folder of theirs
     shutil.rmtree(room, ignore_errors=True)
     try:
         yield room
