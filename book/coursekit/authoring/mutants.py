@@ -6,6 +6,7 @@
     name = "weights are taken from the biased scores"
     find = "scores.gather(-1, index)"      # there exactly once in the solution
     replace = "biased.gather(-1, index)"
+    says = "the bias is in the weights"    # words of a message that a student gets
     fails = ["test_q1_the_bias_leaves_the_weights_alone"]
 
 Instead of `find` and `replace` a mutant can `append` a cell, or have a `file` that was
@@ -24,7 +25,7 @@ from safetensors.torch import load, save
 from coursekit.authoring.assignment import Assignment, AssignmentError
 from coursekit.authoring.notebooks import constants, defined, instructor, starter, tags
 
-KEYS = {"name", "find", "replace", "append", "file", "change", "fails"}
+KEYS = {"name", "find", "replace", "append", "file", "change", "fails", "says"}
 ZEROS = '''
 import torch as _torch
 
@@ -58,12 +59,16 @@ def _zero_class(kind):
 
 @dataclass(frozen=True)
 class Variant:
-    """Code cells and files to judge, and the tests that have to fail; None for all."""
+    """Code cells and files to judge, and the tests that have to fail; None for all.
+
+    `says` are words that one of their messages must have.
+    """
 
     name: str
     cells: list[str]
     files: dict[str, bytes] = field(default_factory=dict)
     fails: frozenset[str] | None = None
+    says: str = ""
 
 
 def solution_cells(assignment: Assignment) -> list[str]:
@@ -172,7 +177,7 @@ def _mutant(given: dict, right: Variant, known: set[str]) -> Variant:
         files |= {} if data is None else {given["file"]: data}
     if (cells, files) == (right.cells, right.files):
         raise AssignmentError(f"mutant {name!r} changes nothing")
-    return Variant(name, cells, files, fails)
+    return Variant(name, cells, files, fails, given.get("says", ""))
 
 
 def _replaced(name: str, cells: list[str], old: str, new: str) -> list[str]:

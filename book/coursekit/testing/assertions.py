@@ -155,7 +155,8 @@ def _require_none(wrong, actual, expected, what: str) -> None:
     at = f" at {list(index)}" if index else ""
     a, e = actual[index].item(), expected[index].item()
     share = f"; {int(wrong.sum())} of {wrong.numel()} differ" if index else ""
-    raise AssertionError(f"{what}: got {a:.6g}{at} where {e:.6g} is right{share}")
+    text = f"{what}: got {_digits(a)}{at} where {_digits(e)} is right{share}"
+    raise AssertionError(text)
 
 
 def _close_numbers(actual, expected, what, rtol, atol) -> None:
@@ -165,14 +166,22 @@ def _close_numbers(actual, expected, what, rtol, atol) -> None:
         actual = actual.item()
     number = isinstance(actual, int | float) and not isinstance(actual, bool)
     _require(number, f"{what}: expected a number, got {_name(actual)}")
-    _require(math.isfinite(actual), f"{what}: {actual} is not finite")
+    _require(abs(actual) < 1e300, f"{what}: {_digits(actual)} is not finite")
     if isinstance(expected, int) and rtol is None and atol is None:
         same = actual == expected
     else:
         rtol = DEFAULT_TOLERANCE[0] if rtol is None else rtol
         atol = DEFAULT_TOLERANCE[1] if atol is None else atol
         same = abs(actual - expected) <= atol + rtol * abs(expected)
-    _require(same, f"{what}: got {actual:.6g} where {expected:.6g} is right")
+    text = f"{what}: got {_digits(actual)} where {_digits(expected)} is right"
+    _require(same, text)
+
+
+def _digits(value: float) -> str:
+    """A number as messages have it, a whole one with all of its digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if abs(value) < 10**18 else "a number of 19 digits or more"
+    return str(value) if isinstance(value, complex) else f"{value:.6g}"
 
 
 def _name(value: Any) -> str:

@@ -72,7 +72,10 @@ def weights(
         raise AssertionError(f"{name} is damaged: {error}") from error
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.float().isfinite().all():
-            raise AssertionError(f"{name}: {key} has values that are not finite")
+            raise AssertionError(
+                f"{name}: {key} has values that are not finite (a training that has "
+                "diverged?)"
+            )
     if like is not None:
         tensors = _fitted(tensors, like, name)
     return Weights(tensors, metadata)

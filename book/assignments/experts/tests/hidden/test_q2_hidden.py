@@ -14,7 +14,14 @@ def expected(bias, loads, speed, chance, longest):
     return wide(moved) - sum(moved) / len(moved)
 
 
-@points(2)
+def each_rank(bias, loads, *rest):
+    """A step after the load of each rank: a mistake."""
+    for load in loads:
+        bias = expected(bias, load[None], *rest)
+    return bias
+
+
+@points(2, read='handout, question 2, "The step of expert"')
 def test_q2_many_experts(student, gen):
     """Loads of every size, one rank, several speeds."""
     for chance, longest in [(0.0, 1.0), (1.0, 0.02), (2.0, 0.05)]:
@@ -27,7 +34,7 @@ def test_q2_many_experts(student, gen):
         )
 
 
-@points(2)
+@points(2, read='handout, question 2, "the load of expert $i$ over all ranks"')
 def test_q2_ranks_are_counted_together(student, gen):
     """What looks uneven on each rank can be even in all, and the other way round."""
     part = torch.randint(0, 40, (1, 8), generator=gen)
@@ -43,14 +50,24 @@ def test_q2_ranks_are_counted_together(student, gen):
         (within, 1.0, "two ranks, and an error that is within chance in all"),
     ]:
         args = normal(gen, loads.shape[1]), loads, 0.1, chance, 0.05
+        mean = loads.double().mean(0, keepdim=True)
         close(
             student.update_bias(*args),
             expected(*args),
             f"the bias, {what} (add the loads of all ranks first, then find the error)",
+            mistakes={
+                "the loads of the ranks are averaged": lambda a=args, m=mean: expected(
+                    a[0], m, *a[2:]
+                ),
+                "only the first rank is counted": lambda a=args: expected(
+                    a[0], a[1][:1], *a[2:]
+                ),
+                "each rank makes a step of its own": lambda a=args: each_rank(*a),
+            },
         )
 
 
-@points(2)
+@points(2, read='handout, question 2, "If no token was counted"')
 def test_q2_no_token_no_step(student, gen):
     """A batch without a token only centers; the arguments are left alone."""
     bias = normal(gen, 6).float()
@@ -58,7 +75,12 @@ def test_q2_no_token_no_step(student, gen):
     args = bias, none, 0.1, 1.0, 1.0
     right = bias.double() - bias.double().mean()
     found, after = changed(student.update_bias, *args)
-    close(found, right.float(), "the bias after a batch without a token (0 / 0?)")
+    close(
+        found,
+        right.float(),
+        "the bias after a batch without a token (0 / 0?)",
+        mistakes={"the bias comes back as it was, and its mean is not 0": bias},
+    )
     assert found.dtype == torch.float32, "the new bias is not of the type of the bias"
     loads = torch.randint(0, 60, (2, 6), generator=gen)
     found, after = changed(student.update_bias, bias, loads, 0.1, 0.0, 1.0)

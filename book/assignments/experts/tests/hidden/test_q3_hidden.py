@@ -16,7 +16,7 @@ def expected(x, weights, indices, up):
     return torch.einsum("te,ted->td", gates, torch.einsum("td,edf->tef", x, up).relu())
 
 
-@points(2)
+@points(2, read='handout, question 3, "a token may have no expert at all"')
 def test_q3_slots_that_are_left_out(student, gen):
     """-1 stands for no expert: not the last one, and a token may have none."""
     x, weights = normal(gen, 40, 5), normal(gen, 40, 3)
@@ -36,7 +36,7 @@ def test_q3_slots_that_are_left_out(student, gen):
     close(len(calls), 0, "calls for tokens without any expert")
 
 
-@points(2)
+@points(2, read='chapter 03, "The mathematics", "Where a gradient flows"')
 def test_q3_gradients_reach_tokens_gates_and_experts(student, gen):
     """The layer trains: the gradients of x, weights and the experts' matrices."""
     x, weights = normal(gen, 20, 5), normal(gen, 20, 2)
@@ -54,7 +54,7 @@ def test_q3_gradients_reach_tokens_gates_and_experts(student, gen):
         close(a, leaf.grad, f"the gradient of {name}")
 
 
-@points(2)
+@points(2, read='handout, question 3, "terms are weighed and added"')
 def test_q3_small_terms_are_not_lost(student):
     """Tokens in bfloat16, gates in float32: a sum of 1 and seven small numbers."""
     x = torch.ones(2, 4, dtype=torch.bfloat16)

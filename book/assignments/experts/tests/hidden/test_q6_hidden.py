@@ -14,7 +14,22 @@ def curved(b):
     return 40 + a * b.roll(1) + (2 * b).exp() - 3 * a.flip(0) * b**3
 
 
-@points(2)
+def measured_by(bias, eye, over, way):
+    """J as mistakes have it, from one side, of counts, or over one mean."""
+    columns = []
+    for step in eye:
+        up, down = curved(bias + step), curved(bias - step)
+        if way == "one side":
+            down = curved(bias)
+        if way == "one mean":
+            up, down = up / curved(bias).mean(), down / curved(bias).mean()
+        elif way != "counts":
+            up, down = up / up.mean(), down / down.mean()
+        columns.append((up - down) / over)
+    return torch.stack(columns, dim=1)
+
+
+@points(2, read='handout, question 6, "gradients flow to the bias"')
 def test_q6_its_slope_is_the_error_of_the_load(student, gen):
     """The gradient by the bias is the share of tokens less the fair one."""
     for k in (1, 4):
@@ -32,7 +47,7 @@ def test_q6_its_slope_is_the_error_of_the_load(student, gen):
         )
 
 
-@points(2)
+@points(2, read='handout, question 6, "`response` measures"')
 def test_q6_response_of_any_load(student, gen):
     """A load that answers in curves, differently in each direction."""
     loads_of, bias = planted(student, CURVED, "b"), 0.5 * normal(gen, 5)
@@ -42,16 +57,27 @@ def test_q6_response_of_any_load(student, gen):
         up, down = curved(bias + eye[j]), curved(bias - eye[j])
         right[:, j] = (up / up.mean() - down / down.mean()) / 0.6
     found, after = changed(student.response, loads_of, bias, 0.3)
+    close(after[1], bias, "the bias after the call (it is changed)")
     close(
         found,
         right,
         "J [i, j] (the answer of load i to bias j, from both sides; each load is "
         "divided by its own mean)",
+        mistakes={
+            "rows and columns are exchanged": right.T,
+            "one side is measured": lambda: measured_by(bias, eye, 0.3, "one side"),
+            "the change is divided by `nudge`, and not by twice that": 2 * right,
+            "loads are not divided by their mean": lambda: measured_by(
+                bias, eye, 0.6, "counts"
+            ),
+            "both loads are divided by the mean at the bias": lambda: measured_by(
+                bias, eye, 0.6, "one mean"
+            ),
+        },
     )
-    close(after[1], bias, "the bias after the call")
 
 
-@points(2)
+@points(2, read='handout, question 6, "`limit` is the speed"')
 def test_q6_speeds_of_many_experts(student, gen):
     """Errors of every kind: the fastest sets the limit, both ends the best speed."""
     for e in (3, 8):
@@ -67,4 +93,12 @@ def test_q6_speeds_of_many_experts(student, gen):
             "(limit, best) (an error is multiplied by 1 - speed * eigenvalue; the "
             "equal shift has the eigenvalue 0 and is left out)",
             rtol=1e-6,
+            mistakes={
+                "the limit is one over the largest eigenvalue": (
+                    1 / high,
+                    2 / (low + high),
+                ),
+                "the equal shift counts as an error": (2 / high, 2 / high),
+                "`best` looks at the fastest error alone": (2 / high, 1 / high),
+            },
         )

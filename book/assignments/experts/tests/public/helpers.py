@@ -20,11 +20,16 @@ def draws(gen, tokens, experts, k):
     return torch.rand(tokens, experts, generator=gen).argsort(1)[:, :k]
 
 
-def number(value, shape, what):
-    """A tensor of this shape, in float64, whatever kind of numbers it holds."""
+def number(value, shape, what, least=torch.float32):
+    """A tensor of this shape, in float64, of whole numbers or of `least` or finer."""
     assert isinstance(value, torch.Tensor), f"{what}: expected a tensor"
     assert list(value.shape) == shape, (
         f"{what}: expected shape {shape}, got {list(value.shape)}"
+    )
+    floats = value.is_floating_point()
+    assert not floats or torch.finfo(value.dtype).eps <= torch.finfo(least).eps, (
+        f"{what}: expected {least}, got {value.dtype}, which has fewer digits (keep "
+        "the type of the numbers that the function is given)"
     )
     return value.double()
 

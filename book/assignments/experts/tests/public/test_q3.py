@@ -14,7 +14,13 @@ def expected(x, weights, indices, up):
     return y
 
 
-@points(3)
+def overwritten(x, weights, indices, up):
+    """Of each token only what its last expert says: a mistake."""
+    last = indices.max(1, keepdim=True).values
+    return expected(x, weights.gather(1, indices.argmax(1, keepdim=True)), last, up)
+
+
+@points(3, read='chapter 03, "The experts, three times"')
 def test_q3_it_is_the_sum_one_by_one(student, gen):
     """Thirty tokens, six experts, three of them for each token."""
     x, weights = normal(gen, 30, 5), normal(gen, 30, 3)
@@ -25,10 +31,24 @@ def test_q3_it_is_the_sum_one_by_one(student, gen):
         y,
         right,
         "the mixture (which token and which slot does a row of an expert belong to?)",
+        mistakes={
+            "all experts of a token have the weight of its first slot": lambda: (
+                expected(x, weights[:, :1].expand(-1, 3), indices, up)
+            ),
+            "an expert overwrites what others have said of a token": lambda: (
+                overwritten(x, weights, indices, up)
+            ),
+        },
     )
 
 
-@points(3)
+@points(
+    3,
+    read=(
+        'handout, question 3, "Each expert is called *once*"; '
+        'chapter 03, "The experts, three times"'
+    ),
+)
 def test_q3_each_expert_is_called_once_or_not_at_all(student, gen):
     """Experts 2 and 5 have no token; the others see their own tokens, in order."""
     x, weights = normal(gen, 20, 5), normal(gen, 20, 2)

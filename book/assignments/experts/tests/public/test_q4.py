@@ -4,12 +4,12 @@ from helpers import draws, layer_of, normal, number, swiglu
 from coursekit.testing import close, points
 
 
-@points(3)
+@points(3, read=('chapter 03, "The mathematics"; handout, question 4'))
 def test_q4_gates_are_shares_of_the_chosen(student, gen):
     """The gates of a token sum to 1, whatever the others that were not chosen have."""
     w, x = layer_of(gen), normal(gen, 20, 5)
     found = student.gate(x, w, torch.zeros(6).double(), 2)
-    gates = number(found[0], [20, 2], "gates")
+    gates = number(found[0], [20, 2], "gates", torch.float64)
     close(
         gates.sum(1),
         torch.ones(20).double(),
@@ -17,7 +17,7 @@ def test_q4_gates_are_shares_of_the_chosen(student, gen):
     )
 
 
-@points(3)
+@points(3, read='chapter 03, "The experts, three times"')
 def test_q4_outputs_come_back_to_their_tokens(student, gen):
     """With a scale of 1 and a shared expert that says 0, it is the sum one by one."""
     w, x, gates = layer_of(gen), normal(gen, 20, 5), normal(gen, 20, 3)
@@ -36,7 +36,7 @@ def test_q4_outputs_come_back_to_their_tokens(student, gen):
     )
 
 
-@points(3)
+@points(3, read='handout, question 4, "padding not counted"')
 def test_q4_padding_is_no_load(student, gen):
     """Where every gate is 1, the load counts the tokens that are not padding."""
     real = torch.arange(20) % 3 > 0

@@ -3,7 +3,7 @@ from helpers import config_of, widths
 from coursekit.testing import close, points
 
 
-@points(2)
+@points(2, read='handout, question 1, "on each of several GPUs"')
 def test_q1_heads_are_shared_out(student, gen):
     """Each of several GPUs keeps the keys and values of its own heads."""
     config = config_of(gen)
@@ -13,10 +13,13 @@ def test_q1_heads_are_shared_out(student, gen):
             student.bytes_per_token(config, kind, 4),
             2 * (heads // 4) * (d + v) * config["n_layers"],
             f"bytes on one of 4 GPUs as {kind!r} (each keeps what its own heads need)",
+            mistakes={
+                "every GPU keeps all heads": 2 * heads * (d + v) * config["n_layers"]
+            },
         )
 
 
-@points(2)
+@points(2, read='handout, question 1, "on each of several GPUs"')
 def test_q1_what_cannot_be_shared_out_is_on_every_gpu(student, gen):
     """A latent is on every GPU, and so is a key when there are fewer keys than GPUs."""
     config = config_of(gen)
@@ -28,10 +31,18 @@ def test_q1_what_cannot_be_shared_out_is_on_every_gpu(student, gen):
             2 * numbers * config["n_layers"],
             f"bytes on one of {ranks} GPUs as {kind!r} (half a key is of no use, and "
             "every head needs the whole latent)",
+            mistakes={
+                "it is shared out among the GPUs, whose heads need all of it": (
+                    2 * numbers * config["n_layers"] // ranks
+                ),
+                "the latent is counted as a key and as a value": (
+                    2 * (2 * c + r) * config["n_layers"]
+                ),
+            },
         )
 
 
-@points(2)
+@points(2, read='handout, question 1, "one scale of four bytes"')
 def test_q1_eight_bits_need_scales(student, gen):
     """In eight bits a latent has a scale for 128 numbers; the rotary key keeps 16."""
     config = config_of(gen)
@@ -43,4 +54,8 @@ def test_q1_eight_bits_need_scales(student, gen):
             right,
             f"bytes a token as 'mla_fp8' with ranks={ranks} (one byte a number of the "
             "latent, four for each 128 of them, two for a number of the rotary key)",
+            mistakes={
+                "there are no scales": (c + 2 * r) * config["n_layers"],
+                "the rotary key has eight bits, too": right - r * config["n_layers"],
+            },
         )

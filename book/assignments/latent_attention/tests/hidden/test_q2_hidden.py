@@ -9,14 +9,19 @@ def filled(student, gen, counts, capacity):
     rows, most = len(counts), max(counts)
     cache = student.LatentCache(rows, capacity, 5, 4, torch.float64)
     full = torch.full((rows,), capacity)
-    cache.append(normal(gen, rows, capacity, 5), normal(gen, rows, capacity, 4), full)
+    whole = normal(gen, rows, capacity, 5), normal(gen, rows, capacity, 4)
+    kind = refused(cache.append, *whole, full)
+    assert not kind, (
+        f"append raised {kind} for {capacity} tokens where each row has {capacity} "
+        "free slots: a row may become full"
+    )
     cache.lengths = torch.zeros(rows, dtype=torch.int64)
     latent, k_rope = normal(gen, rows, most, 5), normal(gen, rows, most, 4)
     cache.append(latent, k_rope, torch.tensor(counts))
     return cache
 
 
-@points(2)
+@points(2, read='handout, question 2, "returns the lengths from before"')
 def test_q2_append_returns_the_lengths_from_before(student, gen):
     """What append returns is where the new tokens begin."""
     cache = student.LatentCache(2, 9, 5, 4, torch.float64)
@@ -34,7 +39,7 @@ def test_q2_append_returns_the_lengths_from_before(student, gen):
     close(cache.lengths, total, "the lengths after two appends")
 
 
-@points(2)
+@points(2, read='handout, question 2, "touches no other slot"')
 def test_q2_what_does_not_count_is_not_written(student, gen):
     """Tokens beyond counts[b] change no slot, not even in a row that is full."""
     cache = filled(student, gen, [6, 2, 3], 6)
@@ -48,7 +53,7 @@ def test_q2_what_does_not_count_is_not_written(student, gen):
     close(cache.k_rope, right[1], f"all rotary keys {what}")
 
 
-@points(3)
+@points(3, read='handout, question 2, "Both raise `ValueError`"')
 def test_q2_a_refused_append_changes_nothing(student, gen):
     """If one row has too few slots left, ValueError, and no row has changed."""
     cache = filled(student, gen, [2, 5], 6)
@@ -67,12 +72,22 @@ def test_q2_a_refused_append_changes_nothing(student, gen):
     close(cache.lengths, torch.tensor([4, 6]), "the lengths when a row is full")
 
 
-@points(2)
+@points(
+    2,
+    read=(
+        'handout, question 2, "`rollback` forgets"; chapter 06, "What is thrown away"'
+    ),
+)
 def test_q2_what_is_forgotten_is_written_over(student, gen):
     """After a rollback the next token takes the place of what was forgotten."""
     cache = filled(student, gen, [5, 3], 6)
     student.rollback(cache, torch.tensor([2, 0]))
-    close(cache.lengths, torch.tensor([3, 3]), "the lengths after a rollback")
+    close(
+        cache.lengths,
+        torch.tensor([3, 3]),
+        "the lengths after a rollback of 2 and 0",
+        mistakes={"every row forgets the largest number": torch.tensor([3, 1])},
+    )
     latent, k_rope = normal(gen, 2, 1, 5), normal(gen, 2, 1, 4)
     cache.append(latent, k_rope, torch.tensor([1, 1]))
     close(cache.latent[:, 3], latent[:, 0], "the latents behind what is left")

@@ -18,20 +18,50 @@ def counted(config, form, length, new, ranks):
     return 2 * (up + pairs * h * pair), 2 * fixed, 2 * (cache + asked + made)
 
 
-@points(2)
+def whole(counts, batch):
+    """Operations and bytes of all rows."""
+    done, fixed, moved = counts
+    return [batch * done, fixed + batch * moved]
+
+
+def unseen(config, form, new):
+    """Operations for the pairs of new tokens with those behind them."""
+    d, r, v, c = widths(config)
+    pair = {"mha": d + v, "naive": d + r + v, "absorbed": c + r + c}[form]
+    return 2 * (new * (new - 1) // 2) * config["n_heads"] * pair
+
+
+def again(config, length, new):
+    """Bytes of a row's latents, read once more by each new token but the first."""
+    _, r, _, c = widths(config)
+    return 2 * (new - 1) * (length + new) * (c + r)
+
+
+@points(2, read=('chapter 05, "When absorption pays"; handout, question 4, "mha"'))
 def test_q4_a_key_for_every_head(student, gen):
     """Plain attention: every number of the cache is used once for each query."""
     config, length = cost_config(gen)
     batch = draw(gen, 2, 9)
     done, _, moved = counted(config, "mha", length, 1, 1)
+    (d, r, v, _), h = widths(config), config["n_heads"]
     close(
         list(student.decode_cost(config, "mha", batch, length)),
         [batch * done, batch * moved],
         "operations and bytes, mha (keys of width d, values of width v, no weights)",
+        mistakes={
+            "plain keys and queries have a rotary part": [
+                batch * done,
+                batch * (moved + 2 * (length + 2) * h * r),
+            ],
+            "the new token is not in the cache": [
+                batch * done,
+                batch * (moved - 2 * h * (d + v)),
+            ],
+        },
     )
 
 
-@points(2)
+@points(2, read='handout, question 4, "New tokens see only"')
 def test_q4_several_new_tokens_share_the_cache(student, gen):
     """New tokens see only what stands before them, and read the cache together."""
     config, length = cost_config(gen)
@@ -43,10 +73,20 @@ def test_q4_several_new_tokens_share_the_cache(student, gen):
             [batch * done, fixed + batch * moved],
             f"operations and bytes, {form}, {new} new tokens (token i sees length + i, "
             "counted from 1; the cache is read once for all of them)",
+            mistakes={
+                "new tokens see those behind them": [
+                    batch * (done + unseen(config, form, new)),
+                    fixed + batch * moved,
+                ],
+                "every new token reads the cache for itself": [
+                    batch * done,
+                    fixed + batch * (moved + again(config, length, new)),
+                ],
+            },
         )
 
 
-@points(2)
+@points(2, read='handout, question 4, "on one GPU"')
 def test_q4_gpus_share_heads_and_not_the_latent(student, gen):
     """On one of four GPUs there are a fourth of the heads and all of the latents."""
     config, length = cost_config(gen)
@@ -58,10 +98,31 @@ def test_q4_gpus_share_heads_and_not_the_latent(student, gen):
             [batch * done, fixed + batch * moved],
             f"operations and bytes, {form}, on one of 4 GPUs (what belongs to heads is "
             "a fourth, the latents of a row are read by every GPU)",
+            mistakes={
+                "the latents are shared out, too": whole(
+                    counted(
+                        {**config, "kv_lora_rank": config["kv_lora_rank"] // 4},
+                        form,
+                        length,
+                        1,
+                        4,
+                    ),
+                    batch,
+                ),
+                "every GPU works on all heads": whole(
+                    counted(config, form, length, 1, 1), batch
+                ),
+            },
         )
 
 
-@points(3)
+@points(
+    3,
+    read=(
+        'chapter 05, "Operations per byte"; '
+        'handout, question 4, "`turning_batch` gives"'
+    ),
+)
 def test_q4_the_batch_that_turns_the_balance(student, gen):
     """The smallest batch for which arithmetic takes as long as memory, or None."""
     fixed, done, moved = draw(gen, 500, 900), draw(gen, 80, 120), draw(gen, 2, 4)

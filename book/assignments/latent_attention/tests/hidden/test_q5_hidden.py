@@ -4,7 +4,7 @@ from helpers import normal
 from coursekit.testing import close, points
 
 
-@points(2)
+@points(2, read='handout, question 5, "`best_single` gives"')
 def test_q5_the_share_that_is_lost(student, gen):
     """What is lost is nothing for equal matrices, all for opposite ones."""
     one, other = normal(gen, 4, 3), normal(gen, 4, 3)

@@ -4,7 +4,7 @@ from helpers import normal
 from coursekit.testing import close, points
 
 
-@points(3)
+@points(3, read='handout, question 2, "`append` puts"')
 def test_q2_each_row_grows_from_its_own_end(student, gen):
     """Tokens stand behind those that their own row held before."""
     cache = student.LatentCache(3, 9, 5, 4, torch.float64)
@@ -15,7 +15,16 @@ def test_q2_each_row_grows_from_its_own_end(student, gen):
         cache.append(latent, k_rope, torch.tensor(counts))
         for row, count in enumerate(counts):
             held[row].append((latent[row, :count], k_rope[row, :count]))
-    close(cache.lengths, torch.tensor([6, 6, 3]), "the lengths after three appends")
+    close(
+        cache.lengths,
+        torch.tensor([6, 6, 3]),
+        "the lengths after three appends",
+        mistakes={
+            "a row grows by all new tokens, also by those that do not count": (
+                torch.tensor([12, 12, 12])
+            )
+        },
+    )
     stored = (("latent", cache.latent), ("k_rope", cache.k_rope))
     for place, (name, got) in enumerate(stored):
         for row in range(3):
@@ -30,7 +39,7 @@ def test_q2_each_row_grows_from_its_own_end(student, gen):
             )
 
 
-@points(2)
+@points(2, read='handout, question 2, "bytes of all slots"')
 def test_q2_bytes_are_those_of_the_numbers(student, gen):
     """Used bytes follow the tokens, reserved ones the slots, both the type."""
     for dtype, size in ((torch.float32, 4), (torch.bfloat16, 2), (torch.float64, 8)):
@@ -41,4 +50,11 @@ def test_q2_bytes_are_those_of_the_numbers(student, gen):
             list(student.count_bytes(cache)),
             [4 * 10 * size, 14 * 10 * size],
             f"bytes of 4 tokens and of 14 slots in {dtype}, 6 + 4 numbers each",
+            mistakes={
+                "a number has two bytes, whatever its type": [4 * 10 * 2, 14 * 10 * 2],
+                "every row is as long as the longest, or grows by all new tokens": [
+                    6 * 10 * size,
+                    14 * 10 * size,
+                ],
+            },
         )

@@ -3,7 +3,13 @@ from helpers import alone, draw, step_of
 from coursekit.testing import close, largest, points
 
 
-@points(3)
+@points(
+    3,
+    read=(
+        'chapter 05, "Absorption"; '
+        'chapter 05, "What can go wrong", "The scale of the wrong width"'
+    ),
+)
 def test_q3_one_token_behind_a_cache(student, gen):
     """One new token attends to the cache and to itself, as with keys and values."""
     step = step_of(gen, [7, 7], new=1, capacity=8)
@@ -12,10 +18,18 @@ def test_q3_one_token_behind_a_cache(student, gen):
         alone(step),
         "the output for one new token (are the scores divided by the root of d + r, "
         "the width of a query, and does the rotary key take part?)",
+        mistakes={
+            "scores are divided by the root of c + r": lambda: alone(step, width=30),
+            "the rotary key takes no part": lambda: alone(step, rotary=False),
+            "a token does not see itself": lambda: alone(step, lambda n: n - 1),
+            "new tokens see slots from 0 on, as if the row had been empty": lambda: (
+                alone(step, lambda n: 0)
+            ),
+        },
     )
 
 
-@points(4)
+@points(4, read='handout, question 3, "sees the slots from 0 to its own"')
 def test_q3_rows_of_different_lengths_do_not_meet(student, gen):
     """Each row gets what it gets alone, whatever the lengths of the others."""
     lengths = [9, draw(gen, 3, 6), draw(gen, 1, 2)]
@@ -25,10 +39,13 @@ def test_q3_rows_of_different_lengths_do_not_meet(student, gen):
         alone(step),
         f"the output of rows that held {lengths} tokens, with 14 slots each (the last "
         "slot that a token sees depends on its row, not on the number of slots)",
+        mistakes={
+            "new tokens see those behind them": lambda: alone(step, lambda n: n + 1),
+        },
     )
 
 
-@points(4)
+@points(4, read='chapter 05, "Absorption"')
 def test_q3_no_key_and_no_value_is_made(student, gen):
     """The answer is right and no tensor is as large as the keys of the cache."""
     step = step_of(gen, [60, 41], new=2, capacity=62, h=8, d=16, v=16, c=24)

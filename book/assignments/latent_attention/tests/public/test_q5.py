@@ -1,5 +1,5 @@
 import torch
-from helpers import draw, normal
+from helpers import double, draw, normal
 
 from coursekit.testing import close, points
 
@@ -13,30 +13,36 @@ def turned(x, position):
     return torch.view_as_real(pairs).flatten()
 
 
-@points(4)
+@points(4, read='chapter 05, "Positions do not fit in"')
 def test_q5_the_matrix_gives_the_true_score(student, gen):
     """One matrix for each distance gives the scores of keys that turn."""
     w_uk = normal(gen, 8, 5)
     for distance in (0, 1, 7, draw(gen, 20, 90)):
         matrix = student.up_then_turn(w_uk, distance)
-        close(list(matrix.shape), [8, 5], "the shape of the matrix")
+        double(matrix, [8, 5], "the matrix")
         for key in (0, draw(gen, 3, 40)):
             q, latent = normal(gen, 8), normal(gen, 5)
             right = turned(q, key + distance) @ turned(w_uk @ latent, key)
             close(
-                q @ matrix.double() @ latent,
+                q @ matrix @ latent,
                 right,
                 f"the score of a query at {key + distance} and a key at {key} (the key "
                 "stands behind the query: which way does it have to turn?)",
+                mistakes={
+                    "the key turns forward, to a place before the query": (
+                        q @ turned(w_uk @ latent, distance)
+                    ),
+                    "the distance is left out": q @ w_uk @ latent,
+                },
             )
 
 
-@points(2)
+@points(2, read='handout, question 5, "`best_single` gives"')
 def test_q5_the_best_matrix_is_nearest(student, gen):
     """No other matrix is as near to all the given ones."""
     each = normal(gen, 6, 4, 3)
     best = student.best_single(each)[0]
-    close(list(best.shape), [4, 3], "the shape of the best matrix")
+    double(best, [4, 3], "the best matrix")
     error = (each - best).square().sum()
     for place in range(6):
         other = best + 0.05 * (each[place] - best)

@@ -1,5 +1,5 @@
 import torch
-from helpers import draw, layer_of, normal
+from helpers import double, draw, layer_of, normal
 
 from coursekit.testing import close, points
 
@@ -8,12 +8,12 @@ def rotary_scores(student, x, w, start):
     """The part of the scores that knows of positions, [b, h, s, t]."""
     q_nope, q_rope = student.ask(x, w, start)
     latent, k_rope = student.remember(x, w, start)
-    close(list(q_rope.shape), [2, 7, 3, 6], "the shape of q_rope")
-    close(list(k_rope.shape), [2, 7, 6], "the shape of k_rope")
+    double(q_rope, [2, 7, 3, 6], "q_rope")
+    double(k_rope, [2, 7, 6], "k_rope")
     return q_nope, latent, torch.einsum("bshr,btr->bhst", q_rope, k_rope)
 
 
-@points(3)
+@points(3, read=('chapter 05, "With a cache"; handout, question 6'))
 def test_q6_what_is_remembered_does_not_depend_on_the_pieces(student, gen):
     """A row that is read in pieces remembers what it does when read in one go."""
     w, x, start = layer_of(gen), normal(gen, 2, 7, 10), torch.tensor([0, 11])
@@ -39,7 +39,7 @@ def test_q6_what_is_remembered_does_not_depend_on_the_pieces(student, gen):
     )
 
 
-@points(3)
+@points(3, read='chapter 05, "Positions do not fit in"')
 def test_q6_scores_depend_on_differences_alone(student, gen):
     """A text that stands elsewhere has the same scores."""
     w, x = layer_of(gen), normal(gen, 2, 7, 10)

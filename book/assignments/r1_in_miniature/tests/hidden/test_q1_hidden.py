@@ -20,7 +20,7 @@ def chance(gen):
     return random.Random(int(torch.randint(2**31, (), generator=gen)))
 
 
-@points(2)
+@points(2, read=('handout, question 1, "`clock`"; handout, "The problems"'))
 def test_q1_many_expressions(student, gen):
     """Expressions with any signs, and every digit as their answer."""
     for problem in drawn(gen, "clock", 24):
@@ -31,7 +31,7 @@ def test_q1_many_expressions(student, gen):
             judge(student, "clock", problem.question, text, good, remark)
 
 
-@points(2)
+@points(2, read=('handout, question 1, "`cancel`"; handout, "The problems"'))
 def test_q1_many_leftovers(student, gen):
     """Letters that all have gone, nearly, too many and too few."""
     rng = chance(gen)
@@ -54,7 +54,13 @@ def test_q1_many_leftovers(student, gen):
             judge(student, "cancel", problem.question, FORM.format(text), good, remark)
 
 
-@points(3)
+@points(
+    3,
+    read=(
+        'handout, question 1, "Everything has one way"; '
+        'chapter 12, "Countdown: compute, do not compare"'
+    ),
+)
 def test_q1_many_targets(student, gen):
     """All nine expressions of digits, and those with other digits or signs."""
     for problem in drawn(gen, "target", 18):
@@ -85,7 +91,7 @@ def test_q1_many_targets(student, gen):
             judge(student, "target", question, FORM.format(text), False, remark)
 
 
-@points(2)
+@points(2, read=('chapter 12, "Reading an answer"; handout, question 1, "The form"'))
 def test_q1_the_form(student, gen):
     """Thoughts that are open or empty, answers that are doubled or cut off."""
     for kind in LEVELS:

@@ -11,7 +11,7 @@ def late(text, soft, hard):
     return 0.5 * share if above > 0 else 0.0
 
 
-@points(2)
+@points(2, read='handout, question 2, "The price falls due"')
 def test_q2_lengths_of_all_kinds(student, gen):
     """Right, wrong and open answers of any length, at any limits."""
     for _ in range(24):  # small sums: what a mistake in question 1 leaves right
@@ -36,7 +36,7 @@ def test_q2_lengths_of_all_kinds(student, gen):
             )
 
 
-@points(2)
+@points(2, read='handout, question 2, "Where `soft` and `hard` are equal"')
 def test_q2_limits_that_are_equal(student):
     """soft = hard: nothing up to there, and one half above."""
     text = "<think>7+2=9</think><answer>9</answer><eos>"

@@ -3,21 +3,26 @@ import torch
 from coursekit.testing import changed, close, points
 
 
-def slow(rewards, prompt):
-    """Answer by answer."""
+def slow(rewards, prompt, itself=False, silent=True):
+    """Answer by answer.
+
+    The rest are mistakes: an answer's own reward is in the mean, and those that say
+    nothing are left out of the scale.
+    """
     above = []
     for i, (reward, number) in enumerate(zip(rewards, prompt, strict=True)):
         others = [
             r
             for j, (r, n) in enumerate(zip(rewards, prompt, strict=True))
-            if n == number and j != i
+            if n == number and (itself or j != i)
         ]
         above.append(reward - sum(others) / len(others) if others else 0 * reward)
     above = torch.stack(above)
-    return above / above.square().mean().sqrt()
+    counted = above if silent else above[above != 0]
+    return above / counted.square().mean().sqrt()
 
 
-@points(3)
+@points(3, read='handout, question 3, "the root of their mean square"')
 def test_q3_groups_of_any_size(student, gen):
     """Groups of one to nine answers, in any order, in float64 and float32."""
     for dtype in (torch.float64, torch.float32):
@@ -27,11 +32,23 @@ def test_q3_groups_of_any_size(student, gen):
         prompt = prompt[torch.randperm(len(prompt), generator=gen)]
         rewards = torch.rand(len(prompt), generator=gen, dtype=torch.float64)
         value, after = changed(student.advantages, rewards.to(dtype), prompt)
+        over_std = slow(rewards, prompt) / slow(rewards, prompt).std()
         close(
             value,
             slow(rewards, prompt).to(dtype),
             "advantages of groups of 1, 2, 3, 5 and 9 answers (an answer without "
             "others has 0, and takes part in the mean square)",
+            mistakes={
+                "an answer is compared with itself, too": (
+                    slow(rewards, prompt, itself=True).to(dtype)
+                ),
+                "they are divided by the standard deviation of torch": (
+                    over_std.to(dtype)
+                ),
+                "answers that say nothing are left out of the mean square": (
+                    slow(rewards, prompt, silent=False).to(dtype)
+                ),
+            },
         )
         assert value.dtype == dtype, (
             f"advantages of {dtype} rewards are {value.dtype}: keep their dtype"
@@ -39,7 +56,13 @@ def test_q3_groups_of_any_size(student, gen):
         close(after[0], rewards.to(dtype), "the rewards, which are left as they are")
 
 
-@points(2)
+@points(
+    2,
+    read=(
+        'chapter 12, "Only differences within a group teach"; '
+        'handout, question 3, "It is exactly 0"'
+    ),
+)
 def test_q3_equal_rewards_say_nothing(student, gen):
     """Exactly 0 where all rewards of a group are equal, and no division by 0."""
     values = [0.1, 1 / 3, *torch.rand(6, generator=gen).tolist()]

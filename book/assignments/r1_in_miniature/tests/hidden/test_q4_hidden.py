@@ -13,7 +13,7 @@ def right_shares(solved, asked, group, floor):
     return [even + (1 - floor) * x / sum(says) for x in says]
 
 
-@points(2)
+@points(2, read='handout, question 4, "says something with chance"')
 def test_q4_any_counts(student, gen):
     """Counts that are not whole, two to six levels, groups of 2 to 16."""
     for levels in (2, 3, 4, 6):
@@ -27,10 +27,15 @@ def test_q4_any_counts(student, gen):
             right_shares(*given, group, floor),
             f"chances of {levels} levels, groups of {group}, floor {floor:.2f}",
             atol=1e-9,
+            mistakes={
+                "p (1 - p) stands for groups of any size": (
+                    right_shares(*given, 2, floor)
+                )
+            },
         )
 
 
-@points(2)
+@points(2, read='handout, question 4, "says something with chance"')
 def test_q4_before_anything_was_asked(student):
     """Nothing asked yet, everything solved, nothing solved."""
     for solved, asked in [

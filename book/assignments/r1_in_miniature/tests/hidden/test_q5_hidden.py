@@ -27,35 +27,36 @@ def grade(student, files, gen, place):
         measured("tokens", tokens)
     assert share >= needed, (
         f"{share:.3f} of {COUNT} held-out problems of {kind!r} are solved, less than "
-        f"{needed}; by level {by_level}; {tokens:.0f} tokens an answer"
+        f"{needed}; by level {by_level}; {tokens:.0f} tokens an answer (KIND is "
+        f"{kind!r}: is that what the model was trained for?)"
     )
 
 
-@points(4)
+@points(4, read=('chapter 13, "The run"; handout, question 5'))
 def test_q5_first_step(student, files, gen):
     """Held-out problems, clearly better than the base model."""
     grade(student, files, gen, 0)
 
 
-@points(5)
+@points(5, read=('chapter 13, "What breaks it"; handout, question 5'))
 def test_q5_second_step(student, files, gen):
     """The second threshold of the handout."""
     grade(student, files, gen, 1)
 
 
-@points(5)
+@points(5, read=('chapter 13, "What breaks it"; handout, question 5'))
 def test_q5_third_step(student, files, gen):
     """The third threshold of the handout."""
     grade(student, files, gen, 2)
 
 
-@points(5)
+@points(5, read=('chapter 13, "The run"; handout, question 4'))
 def test_q5_fourth_step(student, files, gen):
     """The fourth threshold of the handout."""
     grade(student, files, gen, 3)
 
 
-@points(5)
+@points(5, read=('chapter 13, "The run"; handout, question 4'))
 def test_q5_fifth_step(student, files, gen):
     """The last threshold, and the numbers of the leaderboard."""
     grade(student, files, gen, 4)

@@ -46,8 +46,9 @@ def policy_of(files):
     except (KeyError, ValueError):
         seconds = float("inf")
     assert 0 < seconds <= BUDGET, (
-        "model.safetensors does not say that it took at most 1200 seconds (write it "
-        "with `hand_in`, which puts seconds, seed and plan beside the weights)"
+        "model.safetensors does not say that it took at most 1200 seconds: `hand_in` "
+        "has not written it, or the run took longer (it puts seconds, seed and plan "
+        "beside the weights)"
     )
     model.load_state_dict(found.tensors)
     return model

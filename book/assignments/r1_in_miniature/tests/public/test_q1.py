@@ -13,7 +13,7 @@ def ask(student, kind, question, cases):
         )
 
 
-@points(2)
+@points(2, read=('handout, question 1, "`clock`"; handout, "The problems"'))
 def test_q1_clock(student):
     """One digit, products first, modulo 10."""
     ask(
@@ -34,7 +34,7 @@ def test_q1_clock(student):
         ask(student, "clock", question, [(text, True, "practice.json says so")])
 
 
-@points(2)
+@points(2, read=('handout, question 1, "`cancel`"; handout, "The problems"'))
 def test_q1_cancel(student):
     """What is left when equal neighbors have gone, again and again."""
     ask(
@@ -61,7 +61,13 @@ def test_q1_cancel(student):
     )
 
 
-@points(3)
+@points(
+    3,
+    read=(
+        'handout, question 1, "`target`"; '
+        'chapter 12, "Countdown: compute, do not compare"'
+    ),
+)
 def test_q1_target(student):
     """Three digits in their order, two signs, and the right value."""
     ask(

@@ -5,7 +5,7 @@ from coursekit.testing import points
 FIRST = {"clock": 0.5, "cancel": 0.84}
 
 
-@points(4)
+@points(4, read=('chapter 13, "What breaks it"; handout, question 5'))
 def test_q5_it_solves_the_practice_problems(student, files):
     """Your model answers enough of the questions in practice.json, greedily."""
     model, kind = policy_of(files), kind_of(student)
@@ -18,5 +18,6 @@ def test_q5_it_solves_the_practice_problems(student, files):
     share = hits / len(texts)
     assert share >= FIRST[kind], (
         f"{share:.3f} of the practice problems of {kind!r} are solved, less than "
-        f"{FIRST[kind]}: read some of the answers, and see at which level they fail"
+        f"{FIRST[kind]}: read some of the answers, and see at which level they fail "
+        f"(KIND is {kind!r}: is that what the model was trained for?)"
     )

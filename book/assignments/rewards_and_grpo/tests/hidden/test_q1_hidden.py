@@ -5,7 +5,13 @@ from coursekit.testing import points
 GOOD = "<think>a</think>b\n\\boxed{7}"
 
 
-@points(2)
+@points(
+    2,
+    read=(
+        'chapter 12, "What a careless rule accepts"; '
+        'handout, question 1, "The text begins with"'
+    ),
+)
 def test_q1_tags_open_once_and_close_once(student):
     """Nested, repeated, missing and misplaced tags break the form."""
     cases = {
@@ -26,7 +32,7 @@ def test_q1_tags_open_once_and_close_once(student):
     reads(student.read_box, cases, "one <think> at the start, one </think>")
 
 
-@points(2)
+@points(2, read='handout, question 1, "A line begins behind"')
 def test_q1_nothing_stands_around_the_box(student):
     """Spaces, ends of text and strange line breaks around the box break the form."""
     cases = {
@@ -53,7 +59,7 @@ def test_q1_nothing_stands_around_the_box(student):
     reads(student.read_box, cases, hint)
 
 
-@points(2, seconds=5)
+@points(2, seconds=5, read=('chapter 12, "Reading an answer"; handout, question 1'))
 def test_q1_a_megabyte_is_read_as_well(student):
     """Texts of a megabyte are read, right ones and wrong ones."""
     cases = {

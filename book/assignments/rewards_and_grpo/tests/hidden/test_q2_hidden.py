@@ -3,7 +3,10 @@ from helpers import reads
 from coursekit.testing import points
 
 
-@points(2)
+@points(
+    2,
+    read=('chapter 12, "Reading an answer"; handout, question 2, "Digits are 0 to 9"'),
+)
 def test_q2_strange_characters_are_no_digits(student):
     """Digits of other scripts, spaces and control characters make no number."""
     cases = {"4": (4, 1), "1 3/4": (7, 4)}
@@ -29,7 +32,13 @@ def test_q2_strange_characters_are_no_digits(student):
     reads(student.read_number, cases, hint)
 
 
-@points(2, seconds=5)
+@points(
+    2,
+    seconds=5,
+    read=(
+        'chapter 12, "What can go wrong"; handout, question 2, "at most nine in a row"'
+    ),
+)
 def test_q2_no_number_is_too_large_to_refuse(student):
     """Ten digits, exponents, nan and megabytes are refused without an error."""
     nine = "999999999"

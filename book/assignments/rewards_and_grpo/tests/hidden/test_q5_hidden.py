@@ -4,7 +4,7 @@ from helpers import DOUBLE, arrives
 from coursekit.testing import close, gradient, points
 
 
-@points(2)
+@points(2, read='handout, question 5, "Rows without a token occur"')
 def test_q5_rows_without_a_token(student, gen):
     """Empty rows count for 'constant' only, and a batch of nothing has a loss of 0."""
     objective = torch.randn(4, 6, generator=gen, dtype=DOUBLE) + 1
@@ -18,13 +18,25 @@ def test_q5_rows_without_a_token(student, gen):
     nothing = torch.zeros(4, 6, dtype=torch.bool)
     for how, loss in right.items():
         found = student.loss_of(objective, mask, how, 8)
-        close(found, loss, f"{how!r} with two empty rows of four")
+        close(
+            found,
+            loss,
+            f"{how!r} with two empty rows of four",
+            mistakes={
+                "rows without a token count as answers": -(sums[0] / 3 + sums[1] / 6)
+                / 4,
+                "rows without a token are left out": -(sums[0] + sums[1]) / (2 * 8),
+            },
+        )
         found = student.loss_of(objective, nothing, how, 8)
         zero = torch.zeros((), dtype=DOUBLE)
         close(found, zero, f"{how!r} of a batch without any token")
 
 
-@points(3)
+@points(
+    3,
+    read=('chapter 11, "One number from many tokens"; chapter 11, "What can go wrong"'),
+)
 def test_q5_what_each_token_is_told(student, gen):
     """The weight of a token, as its gradient, and none for padding with nan in it."""
     objective = torch.randn(3, 7, generator=gen, dtype=DOUBLE)

@@ -10,7 +10,7 @@ def three(gen):
     return found / found.sum(-1, keepdim=True)
 
 
-@points(2)
+@points(2, read=('chapter 11, "The same answers, several times"; handout, question 6'))
 def test_q6_old_samples_give_the_right_mean(student, gen):
     """Over old samples, k1 and k3 with the ratio are the divergence on average."""
     p, ref, old = three(gen)
@@ -23,6 +23,10 @@ def test_q6_old_samples_give_the_right_mean(student, gen):
             found,
             p / old * estimate(kind, p, ref),
             f"{kind} times the ratio (policy over old policy)",
+            mistakes={
+                "the ratio is left out": estimate(kind, p, ref),
+                "the ratio is old over new": old / p * estimate(kind, p, ref),
+            },
         )
         mean = (old * found[0]).sum()
         close(mean, divergence, f"the mean of {kind} over old samples")
@@ -34,7 +38,13 @@ def estimate(kind, p, ref):
     return above if kind == "k1" else (-above).exp() + above - 1
 
 
-@points(3)
+@points(
+    3,
+    read=(
+        'chapter 11, "As a loss: two tokens, exactly"; '
+        'handout, question 6, "the gradient goes through both"'
+    ),
+)
 def test_q6_old_samples_give_the_right_slope(student, gen):
     """With a ratio that has a gradient, k1 and k3 have the divergence's own slope."""
     p, ref, old = three(gen)
@@ -55,7 +65,7 @@ def test_q6_old_samples_give_the_right_slope(student, gen):
         stays_away(found, 4, "logp_old")
 
 
-@points(2)
+@points(2, read='chapter 11, "What can go wrong"')
 def test_q6_padding_has_no_divergence(student):
     """Whatever stands behind the mask, value and gradient there are 0."""
     inf, nan = float("inf"), float("nan")

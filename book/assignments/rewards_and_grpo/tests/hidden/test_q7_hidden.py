@@ -25,19 +25,19 @@ def judged(student, name):
     )
 
 
-@points(3)
+@points(3, read=('chapter 13, "What breaks it"; handout, question 7'))
 def test_q7_run_a(student):
     """The fault of run a, its evidence and its number."""
     judged(student, "a")
 
 
-@points(3)
+@points(3, read=('chapter 12, "Paid by length"; handout, question 7'))
 def test_q7_run_b(student):
     """The fault of run b, its evidence and its number."""
     judged(student, "b")
 
 
-@points(3)
+@points(3, read=('chapter 13, "What breaks it"; handout, question 7'))
 def test_q7_run_c(student):
     """The fault of run c, its evidence and its number."""
     judged(student, "c")

@@ -5,7 +5,13 @@ from coursekit.testing import points
 GOOD = "<think>a</think>b\n\\boxed{7}"
 
 
-@points(2)
+@points(
+    2,
+    read=(
+        'chapter 12, "Reading an answer"; '
+        'handout, question 1, "The last line of the text"'
+    ),
+)
 def test_q1_it_reads_what_keeps_the_form(student):
     """The content of a box that stands alone on the last line is read."""
     cases = {
@@ -29,7 +35,7 @@ def test_q1_it_reads_what_keeps_the_form(student):
     reads(student.read_box, cases, hint)
 
 
-@points(2)
+@points(2, read='handout, question 1, "The thought is what stands before it"')
 def test_q1_a_box_in_the_thought_is_a_note(student):
     """Boxes in the thought neither count as answers nor spoil the answer."""
     cases = {
@@ -43,7 +49,7 @@ def test_q1_a_box_in_the_thought_is_a_note(student):
     reads(student.read_box, cases, "what stands in the thought is no answer")
 
 
-@points(2)
+@points(2, read='chapter 12, "What a careless rule accepts"')
 def test_q1_one_answer_or_none(student):
     """Who answers twice does not answer."""
     cases = {
@@ -57,7 +63,7 @@ def test_q1_one_answer_or_none(student):
     reads(student.read_box, cases, 'count "\\boxed{" in the whole solution')
 
 
-@points(2)
+@points(2, read='chapter 12, "Reading an answer"')
 def test_q1_its_time_is_that_of_reading_once(student):
     """Sixty thousand beginnings without an end take no time to speak of."""
     reads(student.read_box, {GOOD: "7"}, "the form is kept")

@@ -6,7 +6,7 @@ from helpers import reads
 from coursekit.testing import points
 
 
-@points(2)
+@points(2, read='handout, question 2, "Every number has one way"')
 def test_q2_whole_numbers_have_one_form(student):
     """A whole number is read, and no other way to write it."""
     cases = {
@@ -28,7 +28,7 @@ def test_q2_whole_numbers_have_one_form(student):
     reads(student.read_number, cases, "what int or float reads is too much")
 
 
-@points(2)
+@points(2, read='handout, question 2, "mixed"')
 def test_q2_fractions_and_mixed_numbers(student, gen):
     """Fractions and mixed numbers in lowest terms are read, with their sign."""
     cases = {"3/4": (3, 4), "-3/4": (-3, 4), "2 3/4": (11, 4), "-2 3/4": (-11, 4)}
@@ -45,7 +45,7 @@ def test_q2_fractions_and_mixed_numbers(student, gen):
     reads(student.read_number, cases, hint)
 
 
-@points(2)
+@points(2, read='handout, question 2, "are in lowest terms"')
 def test_q2_no_second_way_to_write_a_fraction(student):
     """Fractions not in lowest terms, not below 1, or with a stray sign are refused."""
     cases = {"3/4": (3, 4), "1 1/2": (3, 2)}

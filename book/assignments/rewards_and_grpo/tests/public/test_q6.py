@@ -4,7 +4,7 @@ from helpers import DOUBLE, arrives, slope_of_logits, wide
 from coursekit.testing import close, gradient, points
 
 
-@points(2)
+@points(2, read='chapter 11, "How far from the reference"')
 def test_q6_three_estimates(student):
     """The three estimates of a token, without an old policy."""
     away = wide([[0.5, -1.0, 0.0, 2.0]])
@@ -18,10 +18,20 @@ def test_q6_three_estimates(student):
     for kind, value in right.items():
         found = student.kl_tokens(ref + away, ref, mask, kind, None)
         hint = "the log-ratio is logp - logp_ref"
-        close(found, value, f"{kind} ({hint})")
+        close(
+            found,
+            value,
+            f"{kind} ({hint})",
+            mistakes={
+                "the log-ratio has the other sign": (
+                    -away if kind == "k1" else away.exp() - away - 1
+                ),
+                "the half is left out": away**2,
+            },
+        )
 
 
-@points(3)
+@points(3, read='chapter 11, "As a loss: two tokens, exactly"')
 def test_q6_what_each_estimate_teaches(student, gen):
     """In a loss k1 teaches nothing, k2 and k3 pull along different divergences."""
     p, ref = torch.rand(2, 5, generator=gen, dtype=DOUBLE).add(0.1).unbind()

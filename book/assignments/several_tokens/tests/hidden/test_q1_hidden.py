@@ -29,7 +29,12 @@ def expected(tokens, document, depth):
     return given, wanted
 
 
-@points(4)
+@points(
+    4,
+    read=(
+        'chapter 06, "By hand: six tokens"; handout, question 1, "A target counts if"'
+    ),
+)
 def test_q1_rows_packed_with_many_documents(student, gen):
     """Rows of short documents, down to one token, at depths 0 to 3."""
     tokens, document = packed(gen)
@@ -43,7 +48,7 @@ def test_q1_rows_packed_with_many_documents(student, gen):
         )
 
 
-@points(2)
+@points(2, read='handout, question 1, "padding belongs to none"')
 def test_q1_padding_is_no_document(student, gen):
     """Padding at the end of a row is asked for by nobody."""
     tokens, document = packed(gen, 3, 10)
@@ -58,17 +63,17 @@ def test_q1_padding_is_no_document(student, gen):
         )
 
 
-@points(2)
+@points(2, read='handout, question 1, "A row that is too short"')
 def test_q1_short_rows_and_arguments(student, gen):
     """Rows too short for a depth give no positions, and arguments are left alone."""
     tokens, document = packed(gen, 4, 4)
     for depth in (1, 3, 4, 5):
         right = expected(tokens, document, depth)
         found, after = changed(student.mtp_targets, tokens, document, depth)
-        close(found, right, f"(given, wanted) of rows of 4 tokens at depth {depth}")
         close(
             after[:2],
             [tokens, document],
             "tokens and document after the call (a slice is a view: writing -100 into "
             "it writes into tokens)",
         )
+        close(found, right, f"(given, wanted) of rows of 4 tokens at depth {depth}")

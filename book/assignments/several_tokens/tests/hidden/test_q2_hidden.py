@@ -19,7 +19,7 @@ def batch(gen, depths=3, rows=4, length=9, vocab=6):
     return logits, wanted
 
 
-@points(3)
+@points(3, read='handout, question 2, "in the whole batch"')
 def test_q2_rows_count_by_their_targets(student, gen):
     """Three depths over rows with different numbers of targets."""
     logits, wanted = batch(gen)
@@ -40,7 +40,7 @@ def test_q2_rows_count_by_their_targets(student, gen):
     close(loss, right[0] + 0.05 * right[1:].sum(), "the loss with lambda 0.1 and D = 2")
 
 
-@points(3)
+@points(3, read='handout, question 2, "If no target counts at all"')
 def test_q2_what_does_not_count_has_no_gradient(student, gen):
     """Gradients are zero where no target counts, also if none does at all."""
     (x, y, _), (main, ahead, _) = batch(gen)

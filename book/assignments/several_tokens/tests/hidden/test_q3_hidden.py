@@ -34,7 +34,10 @@ def batch(gen, rows, guessed, vocab=5):
     return drafts, q, p, u
 
 
-@points(3)
+@points(
+    3,
+    read=('chapter 06, "How to check a draft"; handout, question 3, "its weights are"'),
+)
 def test_q3_many_rows(student, gen):
     """Hundreds of rows, with one draft, three, and none."""
     for guessed in (3, 1):
@@ -54,7 +57,7 @@ def test_q3_many_rows(student, gen):
     )
 
 
-@points(3)
+@points(3, read='handout, question 3, "less than in other rows"')
 def test_q3_rows_with_fewer_drafts(student, gen):
     """Rows of one batch have no draft, one, two or three."""
     drafts, q, p, u = batch(gen, 300, 3)
@@ -71,7 +74,7 @@ def test_q3_rows_with_fewer_drafts(student, gen):
     )
 
 
-@points(2)
+@points(2, read='chapter 06, "Lossless: the sum over all paths"')
 def test_q3_nothing_is_kept_behind_a_rejected_draft(student, gen):
     """A second draft that would be kept is worthless behind a first that is not."""
     _, q, p, u = batch(gen, 40, 2, 3)
@@ -87,7 +90,7 @@ def test_q3_nothing_is_kept_behind_a_rejected_draft(student, gen):
     )
 
 
-@points(2)
+@points(2, read='handout, question 3, "which only rounding can do"')
 def test_q3_edges_of_the_rule(student):
     """u = 0 keeps no impossible draft; where p - q is nowhere above 0, p is drawn."""
     q, p = wide([[0.5, 0.5, 0.0]]), wide([[0.0, 0.4, 0.6], [0.2, 0.3, 0.5]])

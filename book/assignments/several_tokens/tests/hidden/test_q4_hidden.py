@@ -56,7 +56,7 @@ def expected(name, P, Q, last, drafts):
     return texts, lengths
 
 
-@points(3)
+@points(3, read='handout, question 4, "in the place of a rejected draft"')
 def test_q4_what_is_drawn_depends_on_the_draft(student, gen):
     """Another distribution in place of each rejected draft, two drafts."""
     for name, body in RULES.items():
@@ -71,7 +71,7 @@ def test_q4_what_is_drawn_depends_on_the_draft(student, gen):
         )
 
 
-@points(3)
+@points(3, read=('chapter 06, "Lossless: the sum over all paths"; handout, question 4'))
 def test_q4_three_drafts_and_none(student, gen):
     """Texts of four tokens behind each token, and of one."""
     P, Q = tables(gen, 3, 3), tables(gen, 3, 3)
@@ -85,7 +85,7 @@ def test_q4_three_drafts_and_none(student, gen):
     close(lengths, wide([1.0]), "lengths without a draft")
 
 
-@points(2)
+@points(2, read='handout, question 4, "`lengths[n]`"')
 def test_q4_lengths(student, gen):
     """How many tokens a step writes: rejected at once, later, or never."""
     P, Q = tables(gen, 4, 4), tables(gen, 4, 4)

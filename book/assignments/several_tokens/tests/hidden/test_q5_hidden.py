@@ -49,7 +49,11 @@ ONE_DRAFT = rule(kept="good[:, 0].long()", bonus="p[rows, kept]").replace(
 )
 
 
-@points(3, seconds=30)
+@points(
+    3,
+    seconds=30,
+    read=('chapter 06, "How to check a draft"; chapter 06, "Lossless: counting"'),
+)
 def test_q5_what_is_drawn_behind_a_rejected_draft(student):
     """Right and wrong weights in place of a draft that is not kept."""
     close(judged(student, rule()), True, EXACT)
@@ -70,7 +74,14 @@ def test_q5_what_is_drawn_behind_a_rejected_draft(student):
         )
 
 
-@points(3, seconds=30)
+@points(
+    3,
+    seconds=30,
+    read=(
+        'chapter 06, "Lossless: the sum over all paths"; '
+        'chapter 06, "Lossless: counting"'
+    ),
+)
 def test_q5_how_several_drafts_are_judged(student):
     """Rules that are exact for one draft, and go wrong with the second."""
     close(judged(student, ONE_DRAFT), True, "a rule that looks at the first draft only")
@@ -91,7 +102,14 @@ def test_q5_how_several_drafts_are_judged(student):
         )
 
 
-@points(2, seconds=30)
+@points(
+    2,
+    seconds=30,
+    read=(
+        'chapter 06, "Lossless: the sum over all paths"; '
+        'handout, question 3, "less than in other rows"'
+    ),
+)
 def test_q5_what_comes_behind_the_last_draft(student):
     """Rules that go wrong where all drafts of a row are kept."""
     close(judged(student, TURNED), True, "the exact rule, drawing from the other end")
@@ -110,7 +128,11 @@ def test_q5_what_comes_behind_the_last_draft(student):
         )
 
 
-@points(2, seconds=30)
+@points(
+    2,
+    seconds=30,
+    read=('chapter 06, "How to check a draft"; chapter 06, "Lossless: counting"'),
+)
 def test_q5_which_drafts_are_kept(student):
     """Rules that keep too many, too few, or others than they should."""
     close(judged(student, rule()), True, EXACT)

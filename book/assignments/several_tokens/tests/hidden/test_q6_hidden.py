@@ -3,7 +3,7 @@ import torch
 from coursekit.testing import close, points
 
 
-@points(2)
+@points(2, read='handout, question 6, "The formula of chapter 06"')
 def test_q6_other_rates_at_every_place(student, gen):
     """Rates that differ from place to place, and what a published speed leaves."""
     alphas = torch.rand(5, generator=gen, dtype=torch.float64).tolist()
@@ -22,10 +22,11 @@ def test_q6_other_rates_at_every_place(student, gen):
             student.slack(alpha, gain),
             (1 + alpha) / gain - 1,
             "slack (one draft: 1 + alpha tokens in a time of 1 + draft + read)",
+            mistakes={"the gain is taken off, and not divided by": 1 + alpha - gain},
         )
 
 
-@points(2)
+@points(2, read='handout, question 6, "the fewest if several"')
 def test_q6_the_best_number_of_drafts(student):
     """Many cheap drafts, few dear ones, none, and ties."""
     for alphas, draft, read, right in [

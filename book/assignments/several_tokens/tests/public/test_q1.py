@@ -3,7 +3,7 @@ import torch
 from coursekit.testing import close, points
 
 
-@points(3)
+@points(3, read='chapter 06, "By hand: six tokens"')
 def test_q1_each_depth_looks_one_token_further(student):
     """In a row of one document each depth is given and asked for one token more."""
     tokens = torch.tensor([[7, 10, 3, 12, 1, 13]])
@@ -21,7 +21,7 @@ def test_q1_each_depth_looks_one_token_further(student):
         )
 
 
-@points(3)
+@points(3, read='handout, question 1, "A target counts if"')
 def test_q1_targets_do_not_cross_a_boundary(student):
     """With two documents in a row, nobody is asked for another document's token."""
     tokens = torch.tensor([[1, 2, 3, 4, 5, 6, 7, 8]])

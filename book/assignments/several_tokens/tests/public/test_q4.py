@@ -6,7 +6,7 @@ P = wide([[0.5, 0.5], [0.2, 0.8]])
 Q = wide([[0.9, 0.1], [0.4, 0.6]])
 
 
-@points(3)
+@points(3, read='chapter 06, "Lossless: the sum over all paths"')
 def test_q4_one_draft_by_hand(student):
     """Keeping every draft gives q for the first token and p for the second."""
     rule = planted(student, "return torch.ones_like(p), p.expand(2, -1)", "p, q")
@@ -19,7 +19,13 @@ def test_q4_one_draft_by_hand(student):
     close(lengths, wide([0.0, 1.0]), "lengths (every step writes two tokens)")
 
 
-@points(3)
+@points(
+    3,
+    read=(
+        'chapter 06, "Lossless: the sum over all paths"; '
+        'handout, question 4, "the model goes on alone"'
+    ),
+)
 def test_q4_rejected_drafts_are_counted_too(student, gen):
     """A rule that rejects all drafts, and draws from p, gives the model's own law."""
     rule = planted(student, "return torch.zeros_like(p), p.expand(3, -1)", "p, q")

@@ -40,14 +40,36 @@ return tokens
 """
 
 
-@points(3, seconds=30)
+@points(
+    3,
+    seconds=30,
+    read=(
+        'chapter 06, "Lossless: counting"; handout, question 5, "lossless all the same"'
+    ),
+)
 def test_q5_a_rule_has_to_look_at_the_drafts(student):
     """One rule ignores the drafts, which is slow and lossless, one keeps them all."""
-    close(judged(student, ONLY_P), True, "a rule that draws one token from p")
-    close(judged(student, ALL_KEPT), False, "a rule that keeps every draft")
+    close(
+        judged(student, ONLY_P),
+        True,
+        "a rule that draws one token from p, which is lossless (is the tolerance wide "
+        "enough for the number of samples? may a rule write less than the exact one?)",
+    )
+    close(
+        judged(student, ALL_KEPT),
+        False,
+        "a rule that keeps every draft (do model and drafter differ in your test?)",
+    )
 
 
-@points(3, seconds=30)
+@points(
+    3,
+    seconds=30,
+    read=(
+        'chapter 06, "How to check a draft"; '
+        'handout, question 5, "lossless all the same"'
+    ),
+)
 def test_q5_agreement_with_the_first_choice_is_not_enough(student):
     """One rule draws its own token and compares, one takes the likeliest token."""
     close(

@@ -5,7 +5,7 @@ from coursekit.testing import points, weights
 SHAPES = {"w": torch.zeros(1), "b": torch.zeros(1)}
 
 
-@points(1)
+@points(1, read='notebook, "Question 3: a line"')
 def test_q3_it_holds_elsewhere(files):
     """The line predicts points that were not given."""
     line = weights(files, "line.safetensors", like=SHAPES).tensors
