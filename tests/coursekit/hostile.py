@@ -7,13 +7,12 @@ and then answers as it should; "cell" means that a further cell does it.
 
 import contextlib
 import json
-import os
 import re
 import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from coursekit.grading.results import GRADED, Result
 from coursekit.grading.submissions import Submission, collect
 from coursekit.reports.report import write_reports
 from coursekit.walls.forks import spread
-from coursekit.walls.sandbox import Limits, opened
+from coursekit.walls.sandbox import NoSandbox, missing, opened
 
 SHORT = {"cell": 6.0, "call": 5.0, "question": 4.0}  # seconds for hostile submissions
 
@@ -110,6 +109,16 @@ TOGETHER = (
     'print(\'{"status": "ok", "points": 100}\')',
     "1 / 0",
 )
+# Fork bombs, none of which starts anything: after each all points are kept.
+BOMB = "import os\nwhile True: os.fork()"
+TOGETHER += (
+    BOMB,
+    f"open('/box/bomb.py', 'w').write({BOMB!r})\nimport sys\nsys.path += ['/box']\n"
+    "import bomb",
+    f"import atexit\natexit.register(lambda: exec({BOMB!r}))\natexit._run_exitfuncs()",
+    f"import threading\nthreading.Thread(target=exec, args=({BOMB!r},)).start()",
+    "import ctypes\nwhile ctypes.CDLL(None).fork() >= 0: pass",
+)
 # What F does before it answers, or instead; its question is lost.
 INSIDE = {
     "loops": "while True: pass",
@@ -129,6 +138,7 @@ SAYS = {
     "raises SystemExit": "raise SystemExit(0)",
     "raises KeyboardInterrupt": "raise KeyboardInterrupt",
     "forks": "import os; os.fork()",
+    "bombs": BOMB,
     "recurses": "return F(*a, **k)",
     "returns a nest": "x = []\nfor _ in range(10**5): x = [x]\nreturn x",
     "returns itself": "x = []; x.append(x); return x",
@@ -155,6 +165,8 @@ BLANK = {
     "patches torch": PATCH,
     "returns what is always equal": EQUAL,
     "patches the kit": KIT,
+    "bombs from the session": "import os, coursekit.walls.session as s\n"
+    "def bomb(*_):\n    while True: os.fork()\ns.send = bomb",
     "patches json": "import json\njson.dumps = lambda *a, **k: '0.0'",
     "prints forged results": 'print(\'{"status": "ok", "points": 100}\')',
 }
@@ -334,16 +346,9 @@ def listening() -> Iterator[tuple[int, list[str]]]:
                 heard.append("a datagram")
 
 
-def own(limits: Limits) -> Limits:
-    """The same limits but for a tiny part of a second, as no other process has them."""
-    return replace(limits, question=limits.question + os.getpid() * 1e-9)
-
-
-def sandboxed(limits: Limits) -> set[int]:
-    """Processes on this machine that are or were forked from a worker with limits."""
-    mark = json.dumps(asdict(limits))
-    processes = psutil.process_iter(["cmdline"])
-    return {p.pid for p in processes if mark in (p.info["cmdline"] or ())}
+def below() -> set[int]:
+    """The processes that this one has begun, sandboxes and all that runs there."""
+    return {process.pid for process in psutil.Process().children(recursive=True)}
 
 
 def snapshot(folders: list[Path]) -> dict[str, tuple[int, int]]:
@@ -369,7 +374,10 @@ def prove_hostile(
 
     Raises NoSandbox without bubblewrap.
     """
-    limits = own(replace(assignment.limits, **SHORT))
+    if missing():
+        raise NoSandbox(missing())
+    before = below()  # with the template for all sandboxes
+    limits = replace(assignment.limits, **SHORT)
     short, wrong = replace(assignment, limits=limits), []
     with tempfile.TemporaryDirectory() as base, listening() as (port, heard):
         class_, out = Path(base, "class"), Path(base, "out")
@@ -398,7 +406,7 @@ def prove_hostile(
         wrong += misjudged(one, by_student.get(one.name), short)
     if len(rows) != len(everybody):
         wrong.append(f"{len(rows)} rows for {len(everybody)} submissions")
-    if left := sandboxed(limits):
+    if left := below() - before:
         wrong.append(f"processes are left: {sorted(left)}")
     return wrong, results
 

@@ -1,15 +1,16 @@
 """What the walls keep in: network, files, processes, memory, time, the keeper."""
 
-import platform
+import os
 import socket
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 
 from coursekit.testing.student import Student, StudentError, run
-from coursekit.walls import filters, sandbox
+from coursekit.walls import begin, bubble, sandbox
 from coursekit.walls.frames import Broken, Reader, send
 from coursekit.walls.sandbox import Ended, Limits, NoSandbox, opened
 
@@ -46,6 +47,9 @@ def ask(box):
         (f"open({__file__!r})", "No such file"),
         ("open('/proc/1/mem', 'rb+')", "Permission"),
         ("os.fork()", "not permitted"),
+        ("import ctypes; assert ctypes.CDLL(None).fork() > 0", "AssertionError"),
+        ("import socket; socket.socket(socket.AF_VSOCK)", "not permitted"),
+        ("open('/proc/sys/kernel/hostname', 'w')", "Read-only|Permission"),
         ("import subprocess; subprocess.run(['true'])", "not permitted"),
         ("os.memfd_create('x')", "not permitted"),
         ("open('/proc/1/environ').read()", "Permission"),
@@ -54,6 +58,17 @@ def ask(box):
             "for i in range(3): open(f'/tmp/{i}', 'wb').write(bytes(2**21 - 1))",
             "No space",
         ),
+        (
+            "for i in '12': open(f'/box/{i}', 'wb').write(bytes(2**21 - 1))\n"
+            "open('/tmp/x', 'wb').write(bytes(2**20))",
+            "No space",
+        ),
+        (
+            "import glob\ntry:\n    for i in range(5000): open(f'/box/n{i}', 'w')\n"
+            "finally:\n    for name in glob.glob('/box/n*'): os.remove(name)",
+            "No space",
+        ),
+        ("held = [open('/box/o', 'w') for _ in range(300)]", "Too many open files"),
         ("x = bytearray(2**29)", "MemoryError"),
     ],
 )
@@ -68,16 +83,25 @@ def test_nothing_is_known_of_the_grader(ask):
     assert not {"COURSE_SECRET", "CI", "VIRTUAL_ENV"} & set(names)
     walk = "for place, _, names in os.walk('/kit/coursekit') for name in names"
     inside = ask(f"result = [os.path.join(place, name) {walk}]")
-    assert sorted(inside) == sorted(f"/kit/coursekit/{name}" for name in sandbox.INSIDE)
+    assert sorted(inside) == sorted(f"/kit/coursekit/{name}" for name in bubble.INSIDE)
 
 
 def test_only_its_own_processes_are_there(ask):
     assert len(ask("result = [p for p in os.listdir('/proc') if p.isdigit()]")) == 3
 
 
-def test_threads_may_be_started(ask):
-    lines = "import threading\nt = threading.Thread(target=print)\nt.start()\nt.join()"
-    assert ask(f"{lines}\nresult = 1") == 1
+def test_threads_may_be_started_up_to_the_limit(walls):
+    lines = """
+import threading, time
+try:
+    for number in range(100):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+except RuntimeError:
+    raise ValueError(number)"""
+    with opened(Limits(processes=20)) as box:
+        box.start()
+        # the keeper, the session and the thread of the cell are there already
+        assert box.cell(lines, 1).startswith("ValueError: 17 ")
 
 
 @pytest.mark.parametrize(
@@ -138,8 +162,6 @@ def test_a_cell_that_does_not_come_back_ends_its_session(box, cell, kind):
 @pytest.mark.parametrize(
     "cell",
     [
-        "%matplotlib inline\n!ls\nx = 1",
-        "%%bash\nrm -rf /",
         "from coursekit.checking import check\ncheck('q1', globals())",
         "display(3)",
         "import sys\nassert sys.modules[__name__].__dict__ is globals()",
@@ -199,12 +221,13 @@ def test_a_word_that_a_cell_forges_ends_its_session(box):
 def test_nothing_is_left_when_the_sandbox_closes(walls):
     with opened(LIMITS) as box:
         box.start()
-        process = box.process
-    assert process.poll() is not None
+        keeper = psutil.Process(box.keeper)
+        assert len(keeper.children()) == 1
+    assert keeper.wait(5) is None
 
 
 def test_without_bubblewrap_there_is_no_sandbox_and_the_remedy_is_said(monkeypatch):
-    sandbox.missing.cache_clear()
+    sandbox.tried.cache_clear()
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     try:
         with (
@@ -213,16 +236,73 @@ def test_without_bubblewrap_there_is_no_sandbox_and_the_remedy_is_said(monkeypat
         ):
             pass
     finally:
-        sandbox.missing.cache_clear()
+        sandbox.tried.cache_clear()
 
 
-def test_filters_are_known_for_both_machines():
-    for machine in ("x86_64", "aarch64"):
-        for rules in (filters.kernel_rules(machine), filters.no_process_rules(machine)):
-            assert len(filters.packed(rules)) == 8 * len(rules)
-    assert platform.machine() in ("x86_64", "aarch64")
-    with pytest.raises(KeyError):
-        filters.kernel_rules("pdp11")
+def test_where_no_template_can_be_made_each_submission_has_bubblewrap_for_itself(
+    walls, monkeypatch, tmp_path
+):
+    """The same answers come out of it, and files are shown."""
+    file = tmp_path / "=given"
+    file.write_bytes(b"text")
+    with sandbox._opened(begin.by_itself, LIMITS, {"x": file}) as box:
+        assert box.tried() == (LIMITS.processes - 1, "")
+        box.start()
+        assert box.cell("assert open('/box/x').read() == 'text'", 1) == ""
+        assert box.cell("def f(x): return x", 2) == ""
+        box.begin(0)
+        assert Student(lambda request: box.ask(request, 10)).f(2) == 2
+        assert not box.end()
+        assert "not permitted" in box.cell("import os\nos.fork()", 3)
+        assert "Read-only" in box.cell("open('/box/x', 'w')", 4)
+        assert box.cell("open('/box/y', 'w')", 5) == ""
+
+
+def test_files_of_a_submission_are_read_only_and_those_of_others_are_not_there(
+    walls, tmp_path
+):
+    (tmp_path / "link").symlink_to(__file__)
+    (tmp_path / "file").write_bytes(b"text")
+    os.mkfifo(tmp_path / "pipe")
+    files = {path.name: path for path in tmp_path.iterdir()}
+    look = (
+        "import os\nraise ValueError(sorted(os.listdir('/box')), os.listdir('/given'))"
+    )
+    with opened(LIMITS, files) as box, opened(LIMITS) as other:
+        for each in (box, other):
+            each.start()
+        assert box.cell("open('/box/own', 'w').write('x')", 1) == ""
+        assert box.cell("assert open('/box/file').read() == 'text'", 2) == ""
+        assert "Read-only" in box.cell("open('/box/file', 'w')", 3)
+        assert "not permitted" in box.cell("import os\nos.remove('/box/file')", 4)
+        assert "(['file', 'own'], [])" in box.cell(look, 5)
+        assert "([], [])" in other.cell(look, 1)
+
+
+def test_a_template_that_is_gone_is_made_anew(walls):
+    begin.template.cache_clear()  # others go on with the one they have
+    with opened(LIMITS):
+        before = begin.template()
+    before.process.kill()
+    before.process.wait()
+    assert before.orders.recv(1) == b""
+    with opened(LIMITS) as box:
+        box.start()
+        assert box.cell("1", 1) == ""
+    assert begin.template() is not before
+    before.close()
+
+
+def test_a_session_forks_by_leave_alone_whatever_it_changes(box):
+    """Its main thread, which has no ban, is made to set off a bomb."""
+    box.start()
+    bomb = "def bomb(*_):\n    while True:\n        try: os.fork()\n"
+    bomb += "        except OSError as error: open(f'/box/{error.errno}', 'w')\n"
+    box.cell(f"import os, coursekit.walls.session as s\n{bomb}s.send = bomb", 1)
+    with pytest.raises(Ended):
+        box.cell("1", 2, seconds=0.2)
+    box.start()
+    assert "'1'" in box.cell("import os\nraise ValueError(os.listdir('/box'))", 1)
 
 
 def test_messages_are_whole_or_broken():

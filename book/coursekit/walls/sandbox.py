@@ -1,9 +1,7 @@
-"""A sandbox around `walls.worker`: bubblewrap's walls, and the grader's end.
+"""The grader's end of a sandbox: what it may use, its orders, and whether it can be.
 
-Inside there is no network, no file of the machine but Python and this book's package
-`r1`, all read-only, an empty folder of limited size, and no process but its own. System
-calls that start processes, hold memory nobody counts, or open the kernel further are
-refused.
+What a submission may use is held by the kernel: `walls.kernel` and `walls.inner` say
+how. The keeper inside only sees to it that it is said what went wrong.
 """
 
 import functools
@@ -12,33 +10,29 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
+import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from coursekit.walls.filters import kernel_rules, packed
-from coursekit.walls.frames import IDLE, Broken, Reader, send
+from coursekit.walls import begin
+from coursekit.walls.begin import NoSandbox, Way, by_itself, by_template
+from coursekit.walls.files import FLAGS
+from coursekit.walls.frames import IDLE, Reader, send
+from coursekit.walls.kernel import group
 from r1.text.confine import MACHINES
 
-KIT = Path(__file__).parent.parent
-INSIDE = ("codec", "answers", "frames", "filters", "processes", "session", "worker")
-INSIDE = ("__init__.py", "walls/__init__.py", *(f"walls/{name}.py" for name in INSIDE))
 SLACK = 30.0  # seconds beyond a limit that a busy machine may need to say so
-START = 300.0  # seconds that importing torch may take on a busy machine
+SHOWN = 2**28  # bytes of a file that a submission may see
+KEPT = 2**28  # bytes beyond the limits that a sandbox may need for itself
 WALLS = "bwrap"
 UNSAFE = "unsafe"
 MEANING = {
     WALLS: "bubblewrap: no network, read-only files, own processes, limits",
     UNSAFE: "limits only: submissions can read your files and use the network",
 }
-
-
-class NoSandbox(Exception):
-    """No sandbox can be made here; the text says what to install."""
 
 
 class Ended(Exception):
@@ -56,7 +50,7 @@ class Limits:
     Seconds for each cell, for each call and for all failing calls of a question, where
     a busy machine is made allowance for; seconds of work and of waiting for all cells
     and calls together; bytes of memory, of a file, of all files; the number of
-    processes.
+    processes and threads, the sandbox's own included.
     """
 
     cell: float = 20.0
@@ -70,77 +64,57 @@ class Limits:
     processes: int = 32
 
 
-def python_folders() -> list[Path]:
-    """The folders that this Python and its packages need, outermost only."""
-    places = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix)}
-    places |= {Path(p) for p in sys.path if Path(p).name.endswith("-packages")}
-    places = {place.resolve() for place in places} | places
-    return sorted(p for p in places if p.is_dir() and not p.is_relative_to("/usr"))
-
-
-def command(limits: Limits, files: Mapping[str, Path], filter_fd: int) -> list[str]:
-    """The bubblewrap command; `files` are shown by name in the working folder."""
-    call = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session"]
-    call += ["--as-pid-1", "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
-    for place in ("/usr", "/bin", "/lib", "/lib64"):
-        if Path(place).is_symlink():
-            call += ["--symlink", os.readlink(place), place]
-        elif Path(place).exists():
-            call += ["--ro-bind", place, place]
-    call += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    call += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.disk)]
-    call += ["--tmpfs", "/tmp"]  # before what is bound, which may lie below /tmp
-    for place in python_folders():
-        call += ["--ro-bind", str(place), str(place)]
-    for name in INSIDE:
-        call += ["--ro-bind", str(KIT / name), f"/kit/coursekit/{name}"]
-    for shared in ("r1", "data"):
-        call += ["--ro-bind-try", str(KIT.parent / shared), f"/kit/{shared}"]
-    call += ["--size", str(limits.disk), "--tmpfs", "/box"]
-    for name, path in sorted(files.items()):
-        call += ["--ro-bind", str(path.absolute()), f"/box/{name}"]
-    # The root that bubblewrap makes is memory without a limit until it is read-only.
-    call += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/box"]
-    for name, value in environment("/kit", "/box").items():
-        call += ["--setenv", name, value]
-    return [*call, "--seccomp", str(filter_fd), *worker(limits)]
-
-
-def worker(limits: Limits) -> list[str]:
-    """The command inside, with or without walls."""
-    call = [sys.executable, "-u", "-B", "-m", "coursekit.walls.worker"]
-    return [*call, json.dumps(asdict(limits))]
-
-
-def environment(kit: str, home: str) -> dict[str, str]:
-    """All that the sandbox knows of environment variables."""
-    fixed = {"PYTHONPATH": kit, "HOME": home, "TMPDIR": home, "PATH": "/usr/bin:/bin"}
-    fixed |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
-    fixed |= {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "MPLBACKEND": "Agg"}
-    return fixed | {"USER": "student", "MPLCONFIGDIR": home, "PYTHONWARNINGS": "ignore"}
-
-
 @functools.cache
-def missing() -> str:
-    """Why there can be no walls here, with the remedy; empty if there can be."""
+def tried() -> tuple[Way, str]:
+    """How sandboxes are made here, and why they cannot be, with the remedy.
+
+    One is made, and starts threads until the kernel refuses.
+    """
     if sys.platform != "linux" or platform.machine() not in MACHINES:
-        return (
+        return by_itself, (
             "grading needs Linux on x86-64 or AArch64: use WSL, a container, a server"
         )
     if shutil.which("bwrap") is None:
-        return "bubblewrap is not installed: apt-get install bubblewrap"
-    tried = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
-    done = subprocess.run(tried, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return f"bubblewrap cannot make a sandbox here: {done.stderr.strip()}"
+        return by_itself, "bubblewrap is not installed: apt-get install bubblewrap"
+    why = ""
+    for way in (by_template, by_itself):
+        limits = Limits()
+        try:
+            with _opened(way, limits, {}) as box:
+                return way, refused(*box.tried(), limits.processes)
+        except NoSandbox as error:
+            why = why or f"bubblewrap cannot make a sandbox here: {error}"
+    return by_itself, why
+
+
+def missing() -> str:
+    """Why there can be no walls here, with the remedy; empty if there can be."""
+    return tried()[1]
+
+
+def refused(started: int, hidden: str, limit: int) -> str:
+    """What is wrong if so many threads could be started, and a file not be read."""
+    if hidden:
+        return f"submissions cannot read {hidden}: let all users read what Python needs"
+    if started >= limit:
+        return (
+            f"the kernel does not hold a submission to {limit} processes and threads: "
+            "grading needs Linux 5.14, or control groups for processes that you may "
+            "write; and as root in a container, a user namespace with another user"
+        )
+    if started < limit - 1:
+        return (
+            f"a submission may start {started + 1} processes and threads here, and "
+            f"{limit} are needed: raise `ulimit -u`, or the limit of the container"
+        )
     return ""
 
 
 class Sandbox:
     """The grader's end of one sandbox: start a session, run cells, ask in tests."""
 
-    def __init__(self, limits: Limits, channel: socket.socket, process):
-        self.limits, self.channel, self.process = limits, channel, process
+    def __init__(self, limits: Limits, channel: socket.socket, keeper: int):
+        self.limits, self.channel, self.keeper = limits, channel, keeper
         self.reader = Reader(channel)
         self.alive = False  # whether there is a session
         self.worked = 0.0  # seconds of work of all sessions so far
@@ -201,6 +175,11 @@ class Sandbox:
             raise Ended(status)
         return reply
 
+    def tried(self) -> tuple[int, str]:
+        """How many threads can be started, and a file that cannot be read, if any."""
+        started, hidden = json.loads(self.order("try")[1])
+        return started, hidden
+
     def end(self) -> bool:
         """End a test and all its processes; whether it had started any."""
         return self.order("end", wait=15)[0] == "left"
@@ -212,63 +191,35 @@ def opened(
 ) -> Iterator[Sandbox]:
     """A sandbox with torch imported; nothing of it is left afterwards.
 
+    `files` are shown inside, but for what is no regular file or larger than SHOWN.
+
     Raises NoSandbox where there can be none, or where its Python does not start.
     """
     if not unsafe and missing():
         raise NoSandbox(missing())
-    ours, theirs = socket.socketpair()
-    folder = tempfile.TemporaryDirectory(prefix="coursekit_") if unsafe else None
-    with (
-        folder or nullcontext("/") as home,
-        tempfile.TemporaryFile() as errors,
-        ours,
-    ):
-        with theirs:
-            if unsafe:
-                start = worker(limits), environment(str(KIT.parent), home)
-                process = _start(*start, theirs, errors, home)
-            else:
-                process = _confined(limits, files or {}, theirs, errors, home)
-        box = Sandbox(limits, ours, process)
+    way = begin.unsafe if unsafe else tried()[0]
+    with _opened(way, limits, files or {}) as box:
+        yield box
+
+
+@contextmanager
+def _opened(way: Way, limits: Limits, files: Mapping[str, Path]) -> Iterator[Sandbox]:
+    with ExitStack() as stack:
+        shown, size = {}, 0
+        for name, path in files.items():
+            with suppress(OSError):
+                file = os.open(path, FLAGS)
+                stack.callback(os.close, file)
+                held = os.fstat(file)
+                if stat.S_ISREG(held.st_mode) and held.st_size <= SHOWN:
+                    shown[name] = file
+                    size += held.st_size
         try:
-            ours.settimeout(START)
-            box.reader.message()
-            yield box
-        except Broken as error:
-            errors.seek(0)
-            said = errors.read()[-2000:].decode("utf-8", "replace").strip()
-            raise NoSandbox(f"the sandbox is gone: {error}\n{said}") from error
-        finally:
-            ours.close()
-            _stop(process)
-
-
-def _confined(limits, files, channel, errors, home) -> subprocess.Popen:
-    with tempfile.TemporaryFile() as rules:
-        rules.write(packed(kernel_rules(platform.machine())))
-        rules.seek(0)
-        call = command(limits, files, rules.fileno())
-        env = {"PATH": os.environ.get("PATH", os.defpath)}
-        return _start(call, env, channel, errors, home, [rules.fileno()])
-
-
-def _start(call, env, channel, errors, place, kept=()) -> subprocess.Popen:
-    return subprocess.Popen(
-        call,
-        stdin=channel,
-        stdout=subprocess.DEVNULL,
-        stderr=errors,
-        env=env,
-        cwd=place,
-        pass_fds=kept,
-        start_new_session=True,
-    )
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """Wait for the keeper, which has lost its grader, to end all; else kill it."""
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+            memory = limits.memory + limits.disk + size + KEPT
+            held = stack.enter_context(group(limits.processes, memory))
+            begun = begin.begun(way, asdict(limits), shown)
+            channel, pid = stack.enter_context(begun)
+            held.add(pid)
+        except OSError as error:
+            raise NoSandbox(f"the sandbox cannot be limited: {error}") from error
+        yield Sandbox(limits, channel, pid)

@@ -4,8 +4,9 @@ The keeper is the first process of the sandbox. It has imported torch, runs no c
 the student's, and cannot be killed, stopped or read from inside. The session runs the
 notebook's cells, in threads that may start no process. Each test gets a fork of the
 session, so that no test sees what another has done; it may start no process either.
-The keeper passes messages on, watches time, memory and processes, and ends what goes
-too far.
+For each of them the kernel asks the keeper, who lets nothing else start. The keeper
+passes messages on, watches time, memory and processes, and ends what goes too far; the
+kernel holds what it might see too late.
 
     grader --stdin--> keeper --control--> session --fork--> test --pair--> keeper
 
@@ -13,23 +14,28 @@ Messages from the grader are a JSON head and, after a zero byte, the bytes of a 
 """
 
 import json
+import math
 import os
 import resource
 import select
 import signal
 import socket
 import sys
+import threading
 import time
 
 import torch
 
+from coursekit.walls import inner
 from coursekit.walls.codec import decode, encode
 from coursekit.walls.frames import IDLE, Broken, Reader, send
+from coursekit.walls.permits import Permits, ask_first
 from coursekit.walls.processes import (
     SET_DEATH_SIGNAL,
     SET_DUMPABLE,
     SET_SUBREAPER,
     kill,
+    kill_first,
     limit_memory,
     memory,
     prctl,
@@ -47,7 +53,7 @@ TICK = 0.02  # seconds between two looks at memory and processes
 class Keeper:
     """Forks sessions, passes messages on and keeps the limits.
 
-    `limits` holds "memory" in bytes and "processes".
+    `limits` are those of `walls.sandbox`, by name.
     """
 
     def __init__(self, channel: socket.socket, limits: dict):
@@ -55,6 +61,7 @@ class Keeper:
         self.control: socket.socket | None = None
         self.test: socket.socket | None = None
         self.session = 0
+        self.permits: Permits | None = None
 
     def serve(self) -> None:
         """Answer the grader until it closes the channel."""
@@ -77,20 +84,35 @@ class Keeper:
         ours, theirs = socket.socketpair()
         child = os.fork()
         if child == 0:
-            ours.close()
-            self.channel.close()
-            prctl(SET_DUMPABLE, 1)  # so that the keeper may see its memory
-            prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
-            silence()
-            limit_memory(self.limits["memory"])
             try:
+                ours.close()
+                self.channel.close()
+                self.shut_in(theirs)
                 session(theirs)
             finally:
                 os._exit(1)
         theirs.close()
         ours.settimeout(PATIENCE)
         self.control, self.session = ours, child
+        _, listener, _, _ = socket.recv_fds(ours, 1, 1)
+        self.permits = Permits(listener[0]) if listener else None
         return "ok", b""
+
+    def shut_in(self, control: socket.socket) -> None:
+        """What holds the session, done by itself before any line of the student's."""
+        prctl(SET_DUMPABLE, 1)  # so that the keeper may see its memory
+        prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+        silence()
+        kill_first()
+        limit_memory(self.limits["memory"])
+        seconds = math.ceil(self.limits["work"]) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        listener = ask_first()
+        if listener is None:
+            control.send(b"-")
+        else:
+            socket.send_fds(control, [b"+"], [listener])
+            os.close(listener)
 
     def do_cell(
         self, body: bytes, number: int, seconds: float, most: float
@@ -115,6 +137,8 @@ class Keeper:
             with theirs:
                 send(self.control, json.dumps({"seed": seed}).encode())
                 socket.send_fds(self.control, [b"t"], [theirs.fileno()])
+            if self.permits and not self.permits.grant(self.session, PATIENCE):
+                raise Broken("the session has not forked")
         except (Broken, OSError, AttributeError):
             self.end_all()
             return "died", b""
@@ -169,10 +193,15 @@ class Keeper:
         now = time.monotonic()
         began, look, reader = now, now + TICK, Reader(sock)
         before = worked(running())
+        ends = select.poll()
+        for end in filter(None, (sock, self.permits)):
+            ends.register(end, select.POLLIN)
         while True:
-            ready = select.select([sock], [], [], TICK)[0]
+            ready = dict(ends.poll(1000 * TICK))
+            if self.permits and ready.get(self.permits.fileno(), 0) & select.POLLIN:
+                self.permits.answer()
             try:
-                if ready and (message := reader.advance()) is not None:
+                if sock.fileno() in ready and (message := reader.advance()) is not None:
                     return "ok", message
             except Broken:
                 return "died", b""
@@ -201,27 +230,57 @@ class Keeper:
                     kill(pid)
             reap()
             time.sleep(0.002)
-        for sock in (self.control, self.test):
-            if sock:
-                sock.close()
-        self.control, self.test, self.session = None, None, 0
+        for end in (self.control, self.test, self.permits):
+            if end:
+                end.close()
+        self.control, self.test, self.session, self.permits = None, None, 0, None
+
+    def do_try(self, body: bytes) -> tuple[str, bytes]:
+        """How many threads can be started, and a file that cannot be read any more.
+
+        At most one thread more than the limit; the kernel counts processes alike.
+        """
+        end, started = threading.Event(), []
+        try:
+            for _ in range(self.limits["processes"] + 1):
+                thread = threading.Thread(target=end.wait)
+                thread.start()
+                started.append(thread)
+        except RuntimeError:
+            pass
+        end.set()
+        for thread in started:
+            thread.join()
+        files = [getattr(m, "__file__", "") or "" for m in list(sys.modules.values())]
+        hidden = (f for f in files if f[:1] == "/" and not os.access(f, os.R_OK))
+        return "ok", json.dumps([len(started), next(hidden, "")]).encode()
+
+
+def prepare() -> socket.socket:
+    """Load what all submissions use, before the forks; the socket to the grader."""
+    sock = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    torch.set_num_threads(1)
+    decode(encode(torch.zeros(1)))
+    return sock
+
+
+def keep(channel: socket.socket, limits: dict, apart: bool) -> None:
+    """Keep limits for a grader at a socket; `apart` if in a sandbox. Never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process then ignores it
+    prctl(SET_SUBREAPER, 1)
+    prctl(SET_DUMPABLE, 0)  # nobody inside may read or write the keeper's memory
+    inner.limit(limits, apart)
+    Keeper(channel, limits).serve()
+    os._exit(0)  # taking torch down properly would take half a second
 
 
 def main() -> None:
     """Keep the limits given as JSON, for a grader at the socket on standard input."""
-    limits = json.loads(sys.argv[1])
-    channel = socket.socket(fileno=os.dup(0))
-    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process then ignores it
-    prctl(SET_SUBREAPER, 1)
-    prctl(SET_DUMPABLE, 0)  # nobody inside may read or write the keeper's memory
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file"], limits["file"]))
-    torch.set_num_threads(1)
-    decode(encode(torch.zeros(1)))  # what is used by all is loaded before the forks
-    Keeper(channel, limits).serve()
-    os._exit(0)  # taking torch down properly would take half a second
+    channel, apart = prepare(), sys.argv[2] == "apart"
+    if apart:
+        inner.leave_root()
+    keep(channel, json.loads(sys.argv[1]), apart)
 
 
 if __name__ == "__main__":
