@@ -14,7 +14,8 @@ from coursekit.grading.results import assignment_of
 from coursekit.walls.files import unwritable, write
 
 PATIENCE = 3.0  # seconds in which the forks of a grader that was killed are gone
-WRITTEN = ("grades.csv", "manual*.csv", "overview.html", ".grading")  # by graders
+WRITTEN = ("json/*.json", "feedback/*.html", "grades.csv", "manual.csv")  # by graders
+WRITTEN += ("manual.before.csv", "overview.html", ".grading")
 
 
 @contextmanager
@@ -73,8 +74,6 @@ def check_place(out: Path, handed_in: Path, assignment: Assignment) -> None:
 
 def sweep(out: Path) -> None:
     """Delete what graders that were killed have left half written in their folder."""
-    left = [*out.glob("json/*.partial"), *out.glob("feedback/*.partial")]
     for name in WRITTEN:
-        left += out.glob(f"{name}.*.partial")
-    for path in left:
-        path.unlink(missing_ok=True)
+        for path in out.glob(f"{name}.*.partial"):
+            path.unlink(missing_ok=True)
