@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from textwrap import indent
 
 MISUSED = 2
 PROBLEMS = 3  # exit code: something is graded wrongly, or could not be graded
@@ -106,6 +107,14 @@ def parser() -> argparse.ArgumentParser:
     option("--low", nargs="+", default=[], help="and then these, low first")
     option("--ids", action="store_true", help="ids, and no pseudonyms")
     option("--secret-file", **secret)
+
+    option = command("similar", run_similar)
+    option("folder", type=Path, help="one file or folder for each student")
+    option("--assignment", required=True, **one)
+    option("--out", type=Path, required=True, help="folder for the page and the table")
+    help_ = "plain, canvas, moodle or a pattern with (?P<student>...)"
+    option("--names", default="plain", help=help_)
+    option("--shown", type=int, default=20, help="pairs to show side by side")
     return top
 
 
@@ -136,7 +145,7 @@ def run_check(options) -> int:
         said = "ok" if verdict.passed else "NO"
         print(f"{said}  {verdict.question}  {verdict.title}")
         if not verdict.passed:
-            print(f"    {verdict.message}")
+            print(indent(verdict.message, " " * 4))
     if result.reason:
         print(result.reason)
     return 0 if shown and all(verdict.passed for verdict in shown) else PROBLEMS
@@ -252,6 +261,26 @@ def run_leaderboard(options) -> int:
         print(f"who is who, for you alone: {options.results / 'pseudonyms.csv'}")
         if not secret:
             print(f"no secret: names are new each time (set {SECRET})")
+    return 0
+
+
+def run_similar(options) -> int:
+    """List where the code of submissions agrees, for you to look at."""
+    from coursekit.authoring.assignment import load
+    from coursekit.grading.submissions import collect
+    from coursekit.reports.similarity import write_similarity
+
+    submissions = collect(options.folder, options.names)
+    assignment = load(options.assignment)
+    pairs, away = write_similarity(options.out, assignment, submissions, options.shown)
+    for student, why in away.items():
+        print(f"{student}: {why}")
+    for pair in pairs[:5]:
+        print(
+            f"{pair.one.student}, {pair.other.student}: {pair.tokens} tokens agree, "
+            f"of which few others have {pair.rare_tokens}"
+        )
+    print(options.out / "similarity.html")
     return 0
 
 

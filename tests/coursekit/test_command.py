@@ -12,7 +12,7 @@ from coursekit.authoring.assignment import load
 from coursekit.authoring.build import solved
 from coursekit.authoring.notebooks import starter
 
-COMMANDS = ["build", "check", "grade", "prove", "export", "leaderboard"]
+COMMANDS = ["build", "check", "grade", "prove", "export", "leaderboard", "similar"]
 FOLDER = str(Path(__file__).parent.parent / "assignments" / "example")
 
 
