@@ -66,15 +66,18 @@ def _shown() -> list[str]:
 def alone(
     limits: dict, files: Mapping[str, int], filter_fd: int, user_space: int | None
 ) -> list[str]:
-    """The command for one submission; open files are shown by name in its folder."""
+    """The command for one submission, which gets copies of open files, by name."""
     call = _machine(user_space)
     for name in ("SETUID", "SETGID") if user_space else ():
         call += ["--cap-add", f"CAP_{name}"]
-    empty = ["--perms", "1777", "--size", str(limits["disk"] // 2), "--tmpfs"]
-    call += [*empty, "/tmp"]  # before what is bound, which may lie below /tmp
-    call += [*_shown(), *empty, "/box"]
+    half = limits["disk"] // 2
+    more = sum(os.fstat(file).st_size for file in files.values())
+    # /tmp before what is bound, which may lie below it
+    call += ["--perms", "0777", "--size", str(half), "--tmpfs", "/tmp", *_shown()]
+    call += ["--perms", "0777", "--size", str(half + more), "--tmpfs", "/box"]
+    call += ["--dir", "/given"]
     for name, file in sorted(files.items()):
-        call += ["--ro-bind", os.readlink(f"/proc/self/fd/{file}"), f"/box/{name}"]
+        call += ["--ro-bind", os.readlink(f"/proc/self/fd/{file}"), f"/given/{name}"]
     # The root that bubblewrap makes is memory without a limit until it is read-only.
     call += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/box"]
     return [*call, "--seccomp", str(filter_fd), *worker(limits, True)]
@@ -85,7 +88,7 @@ def template(user_space: int | None) -> list[str]:
     call = _machine(user_space)
     for name in PRIVILEGES:
         call += ["--cap-add", f"CAP_{name}"]
-    for place in ("/tmp", "/box", "/given", "/kept"):
+    for place in ("/tmp", "/box", "/kept"):
         call += ["--dir", place]
     call += [*_shown(), "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/box"]
     return [*call, *python("coursekit.walls.template")]

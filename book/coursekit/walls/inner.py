@@ -50,13 +50,8 @@ def mount(source: str, place: str, kind: str, flags: int, data: str = "") -> Non
     _asked(done, f"to mount {place}")
 
 
-def _memory(place: str, size: int) -> None:
-    data = f"size={size},nr_inodes={FILES},mode=755"
-    mount("memory", place, "tmpfs", NO_SETUID | NO_DEVICE, data)
-
-
 def own_files(disk: int, files: Mapping[str, int]) -> None:
-    """Empty folders /box and /tmp of `disk` bytes in all, with files to be read.
+    """Folders /box and /tmp of `disk` bytes in all, and copies of files in the first.
 
     `files` are open, by name. /tmp stays as it is, read-only, where it holds Python.
     """
@@ -66,25 +61,26 @@ def own_files(disk: int, files: Mapping[str, int]) -> None:
         mount(place, place, "", BIND)
         mount(place, place, "", BIND | REMOUNT | READ_ONLY | plain)
     size = sum(os.fstat(file).st_size for file in files.values())
-    _memory("/given", size + 2**16 * (1 + len(files)))
-    for name, file in files.items():
-        with open(file, "rb") as source, open(f"/given/{name}", "xb") as copy:
-            shutil.copyfileobj(source, copy, 2**20)
-    mount("memory", "/given", "tmpfs", REMOUNT | READ_ONLY | NO_SETUID | NO_DEVICE)
-    _memory("/kept", disk)
+    data = f"size={disk + size},nr_inodes={FILES},mode=755"
+    mount("memory", "/kept", "tmpfs", NO_SETUID | NO_DEVICE, data)
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     held = [line.split()[4] for line in lines]
     for place in ("box", "tmp"):
         if not any(point.startswith(f"/{place}/") for point in held):
             os.mkdir(f"/kept/{place}")
-            os.chmod(f"/kept/{place}", 0o1777)
+            os.chmod(f"/kept/{place}", 0o777)
             mount(f"/kept/{place}", f"/{place}", "", BIND)
-    for name in files:
-        Path("/box", name).touch()
-        mount(f"/given/{name}", f"/box/{name}", "", BIND)
-    for place in (b"/given", b"/kept"):
-        _asked(LIBC.umount2(place, DETACH), "to hide a folder")
+    _asked(LIBC.umount2(b"/kept", DETACH), "to hide a folder")
     os.chdir("/box")
+    give(files)
+
+
+def give(files: Mapping[str, int | str]) -> None:
+    """Copies of files in /box, which a submission may change, as at home."""
+    for name, file in files.items():
+        with open(file, "rb") as source, open(f"/box/{name}", "xb") as copy:
+            shutil.copyfileobj(source, copy, 2**20)
+        os.chmod(f"/box/{name}", 0o666)
 
 
 def own_network() -> None:
