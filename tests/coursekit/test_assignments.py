@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from from_top import wrong
+from messages import EXAMPLE, FOLDERS
 
 from coursekit.authoring.assignment import ASSIGNMENTS, load
 from coursekit.authoring.build import release, solved, zipped
@@ -15,8 +17,6 @@ from coursekit.authoring.proof import proved
 from coursekit.authoring.prove import prove
 from coursekit.walls.files import write
 
-EXAMPLE = Path(__file__).parent.parent / "assignments" / "example"
-FOLDERS = [EXAMPLE, *sorted(p.parent for p in ASSIGNMENTS.glob("*/mutants.toml"))]
 JOBS = os.cpu_count() or 1
 each = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
@@ -52,19 +52,29 @@ def test_it_grades_itself(folder, walls):
     assert not wrong, "\n".join(wrong)
 
 
+def test_a_solution_runs_in_a_kernel(tmp_path):
+    """One of them, as students run theirs: with what lies beside it, and no more."""
+    run = run_notebook(solved(load(EXAMPLE), tmp_path))
+    assert run.returncode == 0, run.stdout[-3000:]
+
+
 @each
 def test_the_solution_runs_from_top_to_bottom(folder, tmp_path):
-    run = run_notebook(solved(load(folder), tmp_path))
-    assert run.returncode == 0, run.stdout[-3000:]
+    assert wrong(solved(load(folder), tmp_path)) == ""
 
 
 def test_the_starter_does_not_pass_for_a_solution(tmp_path):
     """As it is given out, with nothing but what its zip holds."""
     for name, data in release(load(EXAMPLE)).items():
         write(tmp_path / name, data)
-    run = run_notebook(tmp_path / "example" / "example.ipynb")
-    assert run.returncode == 1
-    assert "not implemented yet" in run.stdout
+    assert "not implemented yet" in wrong(tmp_path / "example" / "example.ipynb")
+
+
+def test_a_notebook_has_what_lies_beside_it_and_no_other_kit(tmp_path):
+    path = solved(load(EXAMPLE), tmp_path)
+    assert (tmp_path / "coursekit" / "checking.py").is_file()
+    (tmp_path / "coursekit" / "checking.py").write_text("raise OSError('this one')")
+    assert "this one" in wrong(path)
 
 
 def test_every_folder_is_an_assignment():

@@ -1,16 +1,20 @@
 """The proof bites: whatever is wrong with an assignment is reported by name."""
 
 import shutil
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from coursekit.authoring import proof
 from coursekit.authoring.assignment import ASSIGNMENTS, AssignmentError, load
-from coursekit.authoring.mutants import ZEROS, mutants, zeros
+from coursekit.authoring.mutants import ZEROS, Variant, mutants, reference, zeros
 from coursekit.authoring.notebooks import constants
+from coursekit.authoring.packs import covering, packed
 from coursekit.authoring.proof import imported, proved, record
-from coursekit.authoring.prove import covering, prove
+from coursekit.authoring.prove import disagreements, prove
+from coursekit.testing.suite import Verdict
 from coursekit.walls.files import write
 
 EXAMPLE = Path(__file__).parent.parent / "assignments" / "example"
@@ -32,7 +36,11 @@ def replaced(folder: Path, name: str, *pairs: tuple[str, str]):
 
 
 def test_a_weakened_test_a_broken_solution_and_a_lazy_one_are_reported(walls, copy):
-    replaced(copy, "tests/public/test_q2.py", ("close(balance.bias, torch.tensor", "("))
+    replaced(
+        copy,
+        "tests/public/test_q2.py",
+        ("balance.bias,\n        right", "right,\n        right"),
+    )
     replaced(copy, "tests/public/test_q3.py", ("abs(w - 2) < 0.1", "w == w"))
     assignment = replaced(copy, "example.md", ("k, dim=-1).indices", "k).indices + 1"))
     wrong = prove(assignment)
@@ -86,6 +94,62 @@ def test_a_quick_proof_still_sees_every_test_fail(folder):
     chosen = covering(known)
     assert {t.name for t in assignment.tests} == {n for m in chosen for n in m.fails}
     assert len(chosen) < len(known)
+    packs = packed(assignment, reference(assignment), chosen)
+    assert [part for pack in packs for part, _ in pack.parts] != []
+    assert {m.name for m in chosen} == {m.name for p in packs for m, _ in p.parts}
+    for pack in packs:
+        questions = [question for _, own in pack.parts for question in own]
+        assert len(questions) == len(set(questions))
+    most = max(Counter(t.question for t in assignment.tests).values())
+    assert len(packs) <= most
+
+
+def variant(name, *fails):
+    return Variant(name, ["a"], {}, frozenset(fails))
+
+
+def test_the_fewest_mutants_are_found_where_the_greedy_ones_are_more():
+    known = [
+        variant("wide", *"bcde"),
+        variant("left", *"abc"),
+        variant("right", *"def"),
+    ]
+    known.append(variant("alone", "x"))
+    assert [mutant.name for mutant in covering(known)] == ["left", "right", "alone"]
+
+
+def verdict(test, question, kind):
+    return Verdict(test, question, "title", 0.0, 1.0, kind, "no\nRead on: there")
+
+
+def test_mutants_of_one_notebook_are_judged_each_by_its_own_tests():
+    assignment = load(EXAMPLE)
+    known = mutants(assignment)
+    (first, second, third) = packed(
+        assignment, reference(assignment), [known[0], known[3], known[5], *known[1:3]]
+    )
+    assert [mutant.name for mutant, _ in first.parts] == [
+        "the bias is left out", "the sign is turned round", "the line was not trained",
+    ]  # fmt: skip
+    right = reference(assignment)
+    assert first.variant.files != right.files
+    changed = zip(first.variant.cells, right.cells, strict=True)
+    assert sum(one != other for one, other in changed) == 2
+    assert [len(pack.parts) for pack in (second, third)] == [1, 1]
+    judged = [
+        verdict(
+            t.name, t.question, "failed" if t.name in first.variant.fails else "passed"
+        )
+        for t in assignment.tests
+    ]
+    bare = [(replace(m, says=""), found) for m, found in first.verdicts(judged)]
+    assert not [line for m, found in bare for line in disagreements(m, found)]
+    turned = [replace(one, kind="passed") for one in judged]
+    wrong = [line for m, v in first.verdicts(turned) for line in disagreements(m, v)]
+    assert "the sign is turned round: passes test_q2_steps_add_up" in wrong
+    rest = second.verdicts([replace(one, kind="failed") for one in judged])[-1]
+    assert {one.question for one in rest[1]} == {"q2", "q3"}
+    assert len(disagreements(*rest)) == 4
 
 
 @pytest.mark.parametrize(
