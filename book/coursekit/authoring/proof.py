@@ -8,15 +8,16 @@ from pathlib import Path
 
 from coursekit.authoring.assignment import Assignment, AssignmentError
 from coursekit.authoring.notebooks import solve
+from coursekit.walls.cells import plain_python
 from coursekit.walls.files import write
-from coursekit.walls.session import plain_python
 
 BOOK = Path(__file__).parent.parent.parent
 PACKAGES = ("coursekit", "r1")
 RECORD = "proof.txt"
 # What judges: with these and what they import, verdicts may change.
 JUDGES = """\
-import coursekit.testing.judge, coursekit.authoring.mutants, coursekit.walls.worker
+import coursekit.testing.judge, coursekit.authoring.mutants, coursekit.walls.template
+import coursekit.walls.cells
 """
 
 

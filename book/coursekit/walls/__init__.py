@@ -13,8 +13,8 @@
     permits    processes that start by leave of the keeper alone
     shell      what a cell asks of IPython, inside
     session    runs a notebook's cells and forks for each test, inside
-    worker     keeps the session within its limits, inside
-    template   imports torch once, and forks a worker for each submission, inside
+    worker     the keeper: holds the session to its limits, inside
+    template   imports torch once, and forks a keeper for each submission, inside
     kernel     control groups: what a sandbox may hold, counted by the kernel
     bubble     bubblewrap's command lines
     begin      begins a sandbox and waits for its end

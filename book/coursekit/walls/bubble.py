@@ -15,6 +15,7 @@ KIT = Path(__file__).parent.parent
 INSIDE = ("codec", "answers", "frames", "filters", "processes", "shell")
 INSIDE += ("session", "worker", "inner", "permits", "template")
 INSIDE = ("__init__.py", "walls/__init__.py", *(f"walls/{name}.py" for name in INSIDE))
+PYTHON = [sys.executable, "-u", "-B", "-m", "coursekit.walls.template"]
 NEW_USER = 0x10000000  # unshare(2)
 NOBODY = 65534  # who runs submissions where the grader is root
 APART = ("ipc", "pid", "net", "uts", "cgroup-try")
@@ -91,18 +92,13 @@ def template(user_space: int | None) -> list[str]:
     for place in ("/tmp", "/box", "/kept"):
         call += ["--dir", place]
     call += [*_shown(), "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/box"]
-    return [*call, *python("coursekit.walls.template")]
-
-
-def python(module: str) -> list[str]:
-    """The command that runs a module of the kit."""
-    return [sys.executable, "-u", "-B", "-m", module]
+    return [*call, *PYTHON]
 
 
 def worker(limits: dict, walls: bool) -> list[str]:
     """The command inside for one submission, in a sandbox or without walls."""
     kind = "apart" if walls else "unsafe"
-    return [*python("coursekit.walls.worker"), json.dumps(limits), kind]
+    return [*PYTHON, json.dumps(limits), kind]
 
 
 def environment(kit: str, home: str) -> dict[str, str]:

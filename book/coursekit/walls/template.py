@@ -1,19 +1,26 @@
-"""Runs inside bubblewrap: imports torch once, and forks a sandbox for each submission.
+"""Runs in a sandbox: imports torch once, and forks a keeper for each submission.
 
     grader --orders--> template --fork--> guard --fork--> keeper, in walls of its own
 
 An order is JSON with the limits and the names of files, and carries a socket to the
 grader and the files, all open. The template itself never reads what a student wrote.
+Where bubblewrap is for one submission alone, this becomes its keeper and forks nothing.
 """
 
+import gc
 import json
 import os
 import signal
 import socket
+import sys
+
+import torch
 
 from coursekit.walls import inner
+from coursekit.walls.answers import own_state
+from coursekit.walls.codec import decode, encode
 from coursekit.walls.frames import send
-from coursekit.walls.worker import keep, prepare
+from coursekit.walls.worker import keep
 
 ORDER = 2**16  # bytes of an order
 MOST = 250  # files that come along
@@ -62,13 +69,40 @@ def guard(order: dict, given: list[int]) -> None:
     keep(channel, order["limits"], apart=True)
 
 
+def prepare() -> socket.socket:
+    """Load what all submissions use, before the forks; the socket to the grader.
+
+    Objects made so far are kept from Python's garbage collector, which would else look
+    at all of torch's in every fork, a tenth of a second each time.
+    """
+    sock = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    torch.set_num_threads(1)
+    decode(encode(torch.zeros(1)))
+    with own_state(0):
+        pass
+    gc.collect()
+    gc.freeze()
+    return sock
+
+
 def main() -> None:
-    """Say that all is imported, at the socket on standard input, and serve."""
-    orders = prepare()
+    """Serve the grader at the socket on standard input.
+
+    With limits as JSON on the command line keep them for one submission, which is
+    "apart" if it is in a sandbox; without them fork for each that is ordered.
+    """
+    channel = prepare()
+    if sys.argv[1:]:
+        apart = sys.argv[2] == "apart"
+        if apart:
+            inner.give({name: f"/given/{name}" for name in os.listdir("/given")})
+            inner.leave_root()
+        keep(channel, json.loads(sys.argv[1]), apart)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # guards that end leave nothing
-    orders.send(b"ready")
-    serve(orders)
+    channel.send(b"ready")
+    serve(channel)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs inside the sandbox: a keeper, a session forked from it, a fork for each test.
+"""A keeper inside the sandbox, a session forked from it, a fork of that for each test.
 
 The keeper is the first process of the sandbox. It has imported torch, runs no code of
 the student's, and cannot be killed, stopped or read from inside. The session runs the
@@ -24,10 +24,7 @@ import sys
 import threading
 import time
 
-import torch
-
 from coursekit.walls import inner
-from coursekit.walls.codec import decode, encode
 from coursekit.walls.frames import IDLE, Broken, Reader, send
 from coursekit.walls.permits import Permits, ask_first
 from coursekit.walls.processes import (
@@ -171,7 +168,8 @@ class Keeper:
         while others and time.monotonic() < deadline:
             for pid in others:
                 kill(pid)
-            time.sleep(0.002)
+            # the session says that its fork is gone; what that has started may be left
+            select.select([self.control], [], [], 0.002)
             reap()
             others = self.others()
         if others or self.wait(self.control, PATIENCE, IDLE * PATIENCE)[0] != "ok":
@@ -256,15 +254,6 @@ class Keeper:
         return "ok", json.dumps([len(started), next(hidden, "")]).encode()
 
 
-def prepare() -> socket.socket:
-    """Load what all submissions use, before the forks; the socket to the grader."""
-    sock = socket.socket(fileno=os.dup(0))
-    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    torch.set_num_threads(1)
-    decode(encode(torch.zeros(1)))
-    return sock
-
-
 def keep(channel: socket.socket, limits: dict, apart: bool) -> None:
     """Keep limits for a grader at a socket; `apart` if in a sandbox. Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process then ignores it
@@ -273,16 +262,3 @@ def keep(channel: socket.socket, limits: dict, apart: bool) -> None:
     inner.limit(limits, apart)
     Keeper(channel, limits).serve()
     os._exit(0)  # taking torch down properly would take half a second
-
-
-def main() -> None:
-    """Keep the limits given as JSON, for a grader at the socket on standard input."""
-    channel, apart = prepare(), sys.argv[2] == "apart"
-    if apart:
-        inner.give({name: f"/given/{name}" for name in os.listdir("/given")})
-        inner.leave_root()
-    keep(channel, json.loads(sys.argv[1]), apart)
-
-
-if __name__ == "__main__":
-    main()
