@@ -12,8 +12,9 @@ from coursekit.authoring.mutants import (
     write_files,
     zeros,
 )
+from coursekit.authoring.packs import Pack, alone, covering, packed
 from coursekit.testing.judge import judge_cells
-from coursekit.testing.suite import Verdict
+from coursekit.testing.suite import READ_ON, Verdict
 from coursekit.walls.forks import spread
 from coursekit.walls.sandbox import NoSandbox, missing, opened
 
@@ -25,7 +26,8 @@ def prove(assignment: Assignment, jobs: int = 2, quick: bool = False) -> list[st
 
     The reference must pass all tests, the blank starter and a stub of zeros none, each
     mutant exactly those that it does not list, and every test must fail for some
-    mutant. `quick` judges, of the mutants, only as many as fail every test once.
+    mutant. `quick` judges, of the mutants, only as many as fail every test once, those
+    of several questions in one notebook.
 
     Raises AssignmentError for what cannot even be tried, NoSandbox without bubblewrap.
     """
@@ -37,38 +39,32 @@ def prove(assignment: Assignment, jobs: int = 2, quick: bool = False) -> list[st
     wrong = [f"no mutant fails {name}" for name in unfailed]
     names = [mutant.name for mutant in known]
     wrong += [f"two mutants are called {n!r}" for n in {*names} if names.count(n) > 1]
-    variants = [reference(assignment), blank(assignment), zeros(assignment)]
-    variants += covering(known) if quick else known
-    for variant, verdicts in spread(
-        lambda part: _judged(assignment, part), variants, jobs
-    ):
+    right = reference(assignment)
+    packs = [alone(right), alone(blank(assignment)), alone(zeros(assignment))]
+    if quick:
+        packs += packed(assignment, right, covering(known))
+    else:
+        packs += [alone(mutant) for mutant in known]
+    judged = spread(lambda part: _judged(assignment, part), packs, jobs)
+    for variant, verdicts in judged:
         wrong += disagreements(variant, verdicts)
     return wrong
 
 
-def covering(known: list[Variant]) -> list[Variant]:
-    """Few mutants that together fail all that any of them fails."""
-    left = {name for mutant in known for name in mutant.fails}
-    chosen = []
-    while left:
-        chosen.append(max(known, key=lambda mutant: len(mutant.fails & left)))
-        left -= chosen[-1].fails
-    return chosen
-
-
 def _judged(
-    assignment: Assignment, part: list[Variant]
+    assignment: Assignment, part: list[Pack]
 ) -> list[tuple[Variant, list[Verdict]]]:
-    """Judge variants one after the other in one sandbox: their code is our own."""
+    """Judge notebooks one after the other in one sandbox: their code is our own."""
     shown = {path.name: path for path in assignment.paths("files")}
     found = []
     with opened(assignment.limits, shown) as box:
-        for variant in part:
+        for pack in part:
+            variant = pack.variant
             with tempfile.TemporaryDirectory() as folder:
                 files = write_files(variant, Path(folder))
                 cells = dict(enumerate(variant.cells, 1))
                 judged = judge_cells(box, assignment.tests, cells, files, SECRET)
-            found.append((variant, judged[1]))
+            found += pack.verdicts(judged[1])
     return found
 
 
@@ -86,4 +82,12 @@ def disagreements(variant: Variant, verdicts: list[Verdict]) -> list[str]:
                 f"{variant.name}: {verdict.test} must say what is wrong, with an "
                 f"assertion, and not raise: {verdict.message}"
             )
+        if variant.fails and not verdict.passed and READ_ON not in verdict.message:
+            found.append(
+                f"{variant.name}: {verdict.test} does not say where to read on: "
+                """@points(1, read='chapter 04, "Two processes"')"""
+            )
+    messages = [verdict.message for verdict in verdicts]
+    if variant.says and not any(variant.says in message for message in messages):
+        found.append(f"{variant.name}: no message says {variant.says!r}")
     return found
