@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from coursekit.grading.mark import unread
 from coursekit.grading.reading import notebook_of, read_notebook
 from coursekit.grading.results import read_result
 from coursekit.grading.tables import read_table, write_table
+from coursekit.walls.processes import SET_DEATH_SIGNAL, prctl
 
 FOLDER = Path(__file__).parent.parent / "assignments" / "example"
 EXAMPLE = load(FOLDER)
@@ -62,11 +64,18 @@ def call(base: Path, *more: str) -> list[str]:
     return [*given, "--out", str(base / "out"), "--jobs", "2", *more]
 
 
-def run(base: Path, *more: str, before=lambda: None, **patched) -> tuple[int, str]:
-    """The command in a fork; its exit code, or minus a signal, and what it has said."""
+def begin(
+    base: Path,
+    *more: str,
+    before: Callable[[], None] = lambda: None,
+    mark: Callable | None = None,
+) -> int:
+    """Begin the command in a fork, after `before`; its process."""
     child = os.fork()
     if child == 0:
         code = 99
+        prctl(SET_DEATH_SIGNAL, signal.SIGKILL)  # nothing is left of a failed test
+        signal.alarm(60)
         try:
             said = os.open(base / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(said, 1)
@@ -74,15 +83,25 @@ def run(base: Path, *more: str, before=lambda: None, **patched) -> tuple[int, st
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.default_int_handler)
             authored.load = lambda *_: EXAMPLE
-            grading.mark = patched.get("mark", lottery(base))
+            grading.mark = mark or lottery(base)
             grading.missing = lambda: ""
             before()
             code = command.main(call(base, *more))
         finally:
             sys.stdout.flush()
             os._exit(code)
+    return child
+
+
+def end(base: Path, child: int) -> tuple[int, str]:
+    """Wait for a command's end; its exit code, or minus a signal, and what it said."""
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), (base / "said").read_text()
+
+
+def run(base: Path, *more: str, **chosen) -> tuple[int, str]:
+    """Begin the command in a fork and wait for its end."""
+    return end(base, begin(base, *more, **chosen))
 
 
 def make_class(base: Path) -> Path:
@@ -167,6 +186,7 @@ def started(base: Path, function):
     """A function in a fork, killed at the end."""
     child = os.fork()
     if child == 0:
+        prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
         try:
             function()
         finally:

@@ -18,14 +18,15 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from interrupted import (
+    begin,
     by_hand,
     check_whole,
     copied,
+    end,
     make_class,
     results_of,
     rows_of,
     run,
-    started,
     until,
 )
 
@@ -139,17 +140,39 @@ def gone(pid: int) -> bool:
         return True
 
 
+def judges(base: Path, number: int) -> list[int]:
+    """The processes that judge, as soon as there are so many."""
+    until(lambda: len(list(base.glob("judge.*"))) == number)
+    return [int(path.suffix[1:]) for path in base.glob("judge.*")]
+
+
 def test_a_killed_grader_takes_its_judges_along_and_the_next_may_begin(marked):
     with copied(marked) as base:
-        with started(base, lambda: run(base, mark=waits(base))):
-            until(lambda: len(list(base.glob("judge.*"))) == 2)
-            judges = [int(path.suffix[1:]) for path in base.glob("judge.*")]
-            grader = psutil.Process(judges[0]).parent()
-            grader.kill()
-            until(lambda: all(map(gone, judges)))
+        grader = begin(base, mark=waits(base))
+        found = judges(base, 2)
+        os.kill(grader, signal.SIGKILL)
+        assert end(base, grader)[0] == -signal.SIGKILL
+        until(lambda: all(map(gone, found)))
         code, said = run(base, "--manual", str(base / "brought.csv"))
         assert code == 0, said
         check_whole(base, results_of(marked))
+
+
+def test_a_judge_that_is_killed_gives_an_error_and_no_number(marked):
+    """For memory, say; the others are judged, and the next run makes up for it."""
+
+    def dies(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with copied(marked) as base:
+        assert run(base, mark=dies)[0] == command.PROBLEMS
+        rows = rows_of(base)
+        assert {rows[s]["status"] for s in ("ben", "cy")} == {"error"}
+        assert rows["ben"]["total"] == rows["cy"]["auto"] == ""
+        assert "the grader failed: exit code -9" in rows["cy"]["reason"]
+        assert by_hand(base) == {"ada": 1.5, "ben": 1.0}
+        assert run(base, "--manual", str(base / "brought.csv"))[0] == 0
+        check_whole(base, {"ada": results_of(marked)["ada"]})
 
 
 @pytest.mark.parametrize("fork", [1, 2])
