@@ -56,6 +56,30 @@ def expected(name, P, Q, last, drafts):
     return texts, lengths
 
 
+def alone(P, last, count):
+    """The model's own law of `count` tokens behind `last`."""
+    if count == 0:
+        return torch.ones((), dtype=P.dtype)
+    parts = [P[last, x] * alone(P, x, count - 1) for x in range(len(P))]
+    return torch.stack(parts)
+
+
+def mistaken(name, P, Q, last, drafts, way):
+    """Texts as known mistakes have them."""
+    if drafts == 0:
+        return Q[last] if way == "drafter" else P[last]
+    keep, instead = here(name, P[last], Q[last])
+    good, bad = Q[last] * keep, Q[last] * (1 - keep)
+    drawn = bad.sum() * instead.mean(0) if way == "averaged" else bad @ instead
+    texts = []
+    for x in range(len(P)):
+        further = mistaken(name, P, Q, x, drafts - 1, way)
+        model = alone(P, last if way == "old" else x, drafts)
+        model = further if way == "judged" else model
+        texts.append(good[x] * further + drawn[x] * model)
+    return torch.stack(texts)
+
+
 @points(3, read='handout, question 4, "in the place of a rejected draft"')
 def test_q4_what_is_drawn_depends_on_the_draft(student, gen):
     """Another distribution in place of each rejected draft, two drafts."""
@@ -68,6 +92,20 @@ def test_q4_what_is_drawn_depends_on_the_draft(student, gen):
             right,
             "texts (the token in place of a rejected draft x is drawn from instead[x]; "
             "sum over the drafts that may have been rejected)",
+            mistakes={
+                "the next draft is judged behind a replaced one, too": (
+                    mistaken(name, P, Q, 1, 2, "judged")
+                ),
+                "a rejected draft's `instead` is averaged over all drafts": (
+                    mistaken(name, P, Q, 1, 2, "averaged")
+                ),
+                "the model goes on behind the token before the step": (
+                    mistaken(name, P, Q, 1, 2, "old")
+                ),
+                "the last token comes from the drafter": (
+                    mistaken(name, P, Q, 1, 2, "drafter")
+                ),
+            },
         )
 
 

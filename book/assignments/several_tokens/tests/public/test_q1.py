@@ -32,9 +32,22 @@ def test_q1_targets_do_not_cross_a_boundary(student):
         (2, [4, -100, -100, -100, 8]),
     ]:
         found = student.mtp_targets(tokens, document, depth)
+        given, wanted = tokens[:, depth:-1], torch.tensor([wanted])
+        written = tokens.clone()
+        written[:, depth + 1 :][wanted == -100] = -100
         close(
             found,
-            (tokens[:, depth:-1], torch.tensor([wanted])),
+            (given, wanted),
             f"(given, wanted) at depth {depth} (compare the document of the token that "
             "is seen last, i, with that of the token asked for, i + depth + 1)",
+            mistakes={
+                "what is given is marked, too": (
+                    given.where(wanted != -100, -100),
+                    wanted,
+                ),
+                "-100 is written into a slice, which is a view of tokens": (
+                    written[:, depth:-1],
+                    wanted,
+                ),
+            },
         )
