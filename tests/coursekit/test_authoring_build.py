@@ -17,6 +17,7 @@ from hostile import hostile
 from coursekit.authoring.assignment import ASSIGNMENTS, AssignmentError, load
 from coursekit.authoring.build import build, release, solved, zipped
 from coursekit.authoring.notebooks import EXPERIMENT, instructor, solve, starter, stub
+from coursekit.testing.budget import spoken
 from coursekit.walls.files import write
 
 EXAMPLE = Path(__file__).parent.parent / "assignments" / "example"
@@ -176,11 +177,23 @@ def test_a_release_with_a_marker_or_the_model_answer_is_refused(copy):
             "'## Next' is a part of",
         ),
         ("  files: [", "  limits: {cells: 3}\n  files: [", "unknown limits"),
+        ("  files: [", "  limits: {work: 0}\n  files: [", "work is 0, not above 0"),
+        ("  files: [", "  limits: {wait: 5 min}\n  files: [", "wait is '5 min'"),
     ],
 )
 def test_a_master_that_does_not_hold_together_is_refused(copy, old, new, words):
     with pytest.raises(AssignmentError, match=words):
         released(copy, "example.md", old, new)
+
+
+def test_students_are_told_what_a_submission_may_take_in_all(copy):
+    old, new = "  files: [", "  limits: {work: 90, wait: 240}\n  files: ["
+    text = release(changed(copy, "example.md", old, new))["example/README.md"].decode()
+    assert "90 seconds of work and 4 minutes of waiting" in " ".join(text.split())
+    for path in ASSIGNMENTS.glob("*/handout.md"):
+        limits = load(path.parent).limits
+        said = f"{spoken(limits.work)} of work and {spoken(limits.wait)} of waiting"
+        assert said in path.read_text(encoding="utf-8"), path
 
 
 def test_an_assertion_without_words_is_refused(copy):
