@@ -123,8 +123,12 @@ class Assignment:
         """The master as a notebook."""
         return read_master(self.path(f"{self.name}.md"))
 
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """A number that changes with the tests, the points, the limits or this kit."""
+        """A number that changes with the tests, the points, the limits or this kit.
+
+        Read once, so that it is the same for a whole class.
+        """
         digest = hashlib.sha256()
         paths = [*self.paths("tests/public"), *self.paths("tests/hidden")]
         paths += [*self.paths("files"), self.path(f"{self.name}.md")]

@@ -40,7 +40,8 @@ functions, {call:g} seconds at most for each call, unless the handout says more.
 it together may take {work} of work and {wait} of waiting, such as sleeping. When
 three quarters of that are used up no other cell is begun: the rest is for the tests.
 A cell tagged `experiment`, as its first line says, is left out. Processes cannot be
-started there. The folder `coursekit/` only serves `check`.
+started there, so lines with `!` and cells below `%%bash` are not run. The folder
+`coursekit/` only serves `check`.
 """
 
 

@@ -15,6 +15,7 @@ from coursekit.authoring.mutants import (
 from coursekit.authoring.packs import Pack, alone, covering, packed
 from coursekit.testing.judge import judge_cells
 from coursekit.testing.suite import READ_ON, Verdict
+from coursekit.walls.cells import plain_python
 from coursekit.walls.forks import spread
 from coursekit.walls.sandbox import NoSandbox, missing, opened
 
@@ -62,7 +63,7 @@ def _judged(
             variant = pack.variant
             with tempfile.TemporaryDirectory() as folder:
                 files = write_files(variant, Path(folder))
-                cells = dict(enumerate(variant.cells, 1))
+                cells = dict(enumerate(map(plain_python, variant.cells), 1))
                 judged = judge_cells(box, assignment.tests, cells, files, SECRET)
             found += pack.verdicts(judged[1])
     return found

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from coursekit.authoring.assignment import Assignment
 from coursekit.grading.reading import notebook_of, read_notebook
+from coursekit.grading.remarks import remarks
 from coursekit.grading.results import Result
 from coursekit.grading.submissions import Submission, handed_in
 from coursekit.testing.judge import judge_cells
@@ -14,14 +15,10 @@ from coursekit.walls.files import Unreadable, read_bytes
 from coursekit.walls.frames import Broken
 from coursekit.walls.sandbox import UNSAFE, WALLS, NoSandbox, Sandbox, opened
 
-# What keeps a cell from defining anything and is seldom meant.
-BROKEN = ("SyntaxError", "IndentationError", "TabError", "NameError")
-BROKEN += ("UnboundLocalError", "ImportError", "ModuleNotFoundError")
-
 
 def key(assignment: Assignment, submission: Submission, secret: str) -> str:
     """A number that changes with whatever a grade depends on."""
-    digest = hashlib.sha256(f"{assignment.fingerprint()}\0{secret}".encode())
+    digest = hashlib.sha256(f"{assignment.fingerprint}\0{secret}".encode())
     for name, path in sorted(submission.files.items()):
         try:
             data = read_bytes(path, 2**28)
@@ -50,13 +47,15 @@ def unread(
     )
 
 
-def broken(wrong: Mapping[int, str], answers: Mapping[int, str]) -> list[str]:
-    """Remarks on cells that answer a question and raised what is seldom meant."""
-    return [
-        f"{answers[number]}: code cell {number}: {' '.join(text.split())[:200]}"
-        for number, text in wrong.items()
-        if number in answers and text.partition(":")[0] in BROKEN
-    ]
+def told(wrong: Mapping[int, str], skipped: Mapping[int, str]) -> dict[str, str]:
+    """What students are told of their cells, by number: errors, and what was not run.
+
+    >>> told({2: "NameError: x"}, {1: "line 1: `!ls` was not run"})
+    {'1': 'line 1: `!ls` was not run', '2': 'NameError: x'}
+    """
+    numbers = sorted({*wrong, *skipped})
+    said = {n: [t for t in (wrong.get(n), skipped.get(n)) if t] for n in numbers}
+    return {str(number): "; ".join(texts) for number, texts in said.items()}
 
 
 def mark(
@@ -96,7 +95,7 @@ def mark(
         points[verdict.question] += verdict.points
     notes = [*submission.notes, *([note] if note else []), *missed]
     notes += [*notebook.notes, *marker.notes]
-    notes += broken(marker.wrong, notebook.answers)
+    notes += remarks(assignment, notebook, marker.wrong, verdicts)
     return Result(
         student=submission.student,
         assignment=assignment.name,
@@ -106,6 +105,6 @@ def mark(
         questions={q: round(p, 6) for q, p in points.items()},
         written=notebook.written,
         verdicts=verdicts,
-        cells={str(n): text for n, text in marker.wrong.items()},
+        cells=told(marker.wrong, notebook.told),
         seconds=round(time.monotonic() - began, 2),
     )

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from coursekit.walls.codec import DATA, Unsendable, decode, encode
 
 TEXT = 2000  # characters of a message
+MISSING = "the notebook does not define "
 
 
 class Missing(Exception):
@@ -145,7 +146,7 @@ class Answers:
         first, *rest = target
         if isinstance(first, str):
             if first not in self.names:
-                raise Missing(f"the notebook does not define {first}")
+                raise Missing(f"{MISSING}{first}")
             found = self.names[first]
         else:
             found = first

@@ -3,21 +3,22 @@
 Whatever happens here is the student's business; `coursekit.walls.worker` watches it.
 """
 
-import ast
 import json
 import linecache
 import os
-import re
 import socket
 import sys
 import threading
 import types
 from collections.abc import Callable
 
+import torch
+
 from coursekit.walls.answers import Answers, own_state
 from coursekit.walls.filters import forbid_processes
 from coursekit.walls.frames import Reader, send
 from coursekit.walls.processes import SET_DEATH_SIGNAL, prctl
+from coursekit.walls.shell import Shell, execute, uncompiled
 
 
 def apart(function: Callable, **arguments) -> str:
@@ -38,23 +39,11 @@ def run_cell(source: str, number: int, names: dict) -> str:
     """Run a cell among `names`; what went wrong in it, or nothing."""
     file = f"<cell {number}>"
     try:
-        source = plain_python(source)
         linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-        exec(compile(source, file, "exec", dont_inherit=True), names)
+        execute(source, file, names)
     except BaseException as error:
         return Answers(names).describe(error)[:500]
     return ""
-
-
-def plain_python(source: str) -> str:
-    """A cell without its lines for the shell and for IPython, if it has any."""
-    if source.lstrip().startswith("%%"):
-        return ""
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
-    return source
 
 
 def serve(sock: socket.socket, names: dict, seed: int) -> None:
@@ -67,6 +56,7 @@ def serve(sock: socket.socket, names: dict, seed: int) -> None:
 
 def session(control: socket.socket) -> None:
     """Run cells and fork for tests, as the keeper says; never returns."""
+    torch.compile = uncompiled
     names, first = new_names(), os.getppid() == 1
     reader = Reader(control)
     while True:
@@ -92,13 +82,20 @@ def session(control: socket.socket) -> None:
 
 def new_names() -> dict:
     """An empty notebook; `check` does nothing here, since tests ask from outside."""
-    stand_in = types.ModuleType("coursekit.checking")
-    stand_in.check = lambda *args, **kwargs: None
-    sys.modules["coursekit.checking"] = stand_in
     main = types.ModuleType("__main__")
-    sys.modules["__main__"] = main
+    shell = Shell(main.__dict__)
     main.display = lambda *args, **kwargs: None
+    main.get_ipython = lambda: shell
+    _stand_in("coursekit.checking", check=lambda *args, **kwargs: None)
+    _stand_in("IPython.core.getipython", get_ipython=main.get_ipython)
+    sys.modules["__main__"] = main
     return main.__dict__
+
+
+def _stand_in(name: str, **holds: object) -> None:
+    """A module that holds these, for whoever imports the name."""
+    sys.modules[name] = types.ModuleType(name)
+    vars(sys.modules[name]).update(holds)
 
 
 def silence() -> None:
