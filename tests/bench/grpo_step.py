@@ -41,8 +41,8 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallba
 from transformers.utils import logging
 
 from r1.model import sampling
-from r1.model.formats import rename_weights
 from r1.model.hugging_face import to_transformers
+from r1.model.weight_names import rename_weights
 from r1.rl.grpo_loop import Settings, grpo, logprobs, new_policy, problems_of
 from r1.rl.losses import grpo_loss
 from r1.rl.rewards import rule_reward

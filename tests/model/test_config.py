@@ -1,11 +1,15 @@
 """Configurations are read from both formats, and bad ones are refused by name."""
 
 import json
+import math
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from r1.model.block import Block
 from r1.model.config import ModelConfig
 from r1.model.formats import ConfigError
 
@@ -292,6 +296,17 @@ def test_key_value_heads_must_divide_the_heads():
     ("change", "field"),
     [
         ({"moe_layer_freq": 2}, "moe_layer_freq"),
+        ({"attention_bias": True}, "attention_bias"),
+        ({"attention_bias": 0}, "attention_bias=0"),
+        ({"mlp_bias": True}, "mlp_bias"),
+        ({"qk_layernorm": True}, "qk_layernorm"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        ({"mlp_layer_types": ["sparse", "dense"]}, "mlp_layer_types"),
+        ({"rope_scaling": {"type": "yarn"}}, "yarn without a factor"),
+        ({"kv_lora_rank": None}, "no kv_lora_rank"),
+        ({"first_k_dense_replace": None}, "no field 'first_k_dense_replace'"),
+        ({"model_type": "deepseek_v32"}, "no field 'index_n_heads'"),
+        ({"index_n_heads": 64}, "index_n_heads is 64; it must come with"),
         ({"rope_scaling": "yarn"}, "rope_scaling"),
         ({"rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.7}}, "mscale"),
         ({"topk_method": "random"}, "topk_method"),
@@ -306,3 +321,115 @@ def test_what_is_not_supported_is_refused_by_name(change, field):
 def test_the_configuration_in_the_data_folder_names_only_known_fields():
     known = {field.name for field in fields(ModelConfig)} | {"dtype"}
     assert set(INFERENCE) <= known
+
+
+@pytest.mark.parametrize(
+    "kind", ["qwen2", "llama", "deepseek_v4", "glm_moe_dsa", 3, []]
+)
+def test_another_family_is_refused_by_its_name(kind):
+    match = re.escape(f"model_type={kind!r}")
+    with pytest.raises(ConfigError, match=match) as caught:
+        ModelConfig.from_dict(V3 | {"model_type": kind})
+    assert ("R1's distilled models" in str(caught.value)) == (
+        kind in ("qwen2", "llama")
+    )
+    with pytest.raises(ConfigError, match=match):
+        ModelConfig.from_dict(
+            {"model_type": "kimi_k25", "text_config": {"model_type": kind}}
+        )
+
+
+def test_a_file_of_another_family_with_other_fields_is_refused_by_its_name():
+    with pytest.raises(ConfigError, match="model_type='gpt2'"):
+        ModelConfig.from_dict({"model_type": "gpt2", "n_embd": 768})
+    with pytest.raises(ConfigError, match="model_type='whisper'"):
+        ModelConfig.from_dict({"model_type": "whisper", "text_config": V3})
+
+
+def test_the_text_of_a_model_that_sees_stands_in_text_config():
+    nested = {"model_type": "kimi_k25", "text_config": V3 | {"model_type": "kimi_k2"}}
+    assert ModelConfig.from_dict(nested) == ModelConfig.from_dict(V3)
+    nested = {"model_type": "kimi_k25", "text_config": without(V3, "vocab_size")}
+    with pytest.raises(ConfigError, match="no field 'vocab_size'"):
+        ModelConfig.from_dict(nested, "c.json")
+
+
+def test_v3_needs_no_file():
+    assert ModelConfig.deepseek_v3() == ModelConfig.from_json(DATA / "config_671B.json")
+
+
+def test_a_byte_order_mark_changes_nothing(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(V3), encoding="utf-8-sig")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert ModelConfig.from_json(path) == ModelConfig.from_dict(V3)
+
+
+def test_no_scaling_may_be_written_null_or_left_out():
+    plain = ModelConfig.from_dict(without(V3, "rope_scaling"))
+    assert ModelConfig.from_dict(V3 | {"rope_scaling": None}) == plain
+    assert not plain.yarn
+
+
+def test_latent_norms_keep_their_epsilon_where_the_others_have_another():
+    """As in the code of DeepSeek's models on Hugging Face, and in Moonlight."""
+    config = replace(
+        ModelConfig.from_dict(V2_LITE | {"rms_norm_eps": 1e-5}), n_layers=1
+    )
+    assert (config.rms_norm_eps, config.latent_norm_eps) == (1e-5, 1e-6)
+    with torch.device("meta"):
+        block = Block(config)
+    assert block.attn.kv_norm.eps == 1e-6
+    assert block.attn_norm.eps == block.ffn_norm.eps == 1e-5
+
+
+def test_experts_without_a_latent_are_read():
+    moe = ModelConfig.from_json(DATA / "configs/deepseek_moe_16b.json")
+    assert (moe.kv_lora_rank, moe.qk_nope_head_dim) == (0, 0)
+    assert moe.qk_rope_head_dim == moe.v_head_dim == 128
+    assert moe.n_kv_heads == 16
+    assert (moe.score_func, moe.topk_method) == ("softmax", "greedy")
+    fields = {"model_type": "deepseek", "hidden_size": 30, "num_attention_heads": 4}
+    with pytest.raises(ConfigError, match="hidden_size=30 and num_attention_heads=4"):
+        ModelConfig.from_dict(fields)
+
+
+NO_NUMBERS = [math.nan, math.inf, -math.inf, -1, "1", True, None, [], {}, 10**400]
+OF_THE_FILE = {
+    "vocab_size": 0,
+    "hidden_size": 0,
+    "num_hidden_layers": 0,
+    "num_attention_heads": 0,
+    "max_position_embeddings": 0,
+    "rms_norm_eps": 0,
+    "rope_theta": 0,
+    "routed_scaling_factor": 0,
+    "n_routed_experts": 0,
+    "num_experts_per_tok": 0,
+    "v_head_dim": 0,
+}
+
+
+@pytest.mark.parametrize("field", OF_THE_FILE)
+def test_what_is_no_number_of_its_kind_is_refused(field):
+    """A whole number of 400 digits is one, and too large only for a float."""
+    real = type(V3[field]) is float or field == "rope_theta"
+    for value in [*NO_NUMBERS[: None if real else -1], OF_THE_FILE[field]]:
+        with pytest.raises(ConfigError):
+            ModelConfig.from_dict(V3 | {field: value})
+
+
+@pytest.mark.parametrize(
+    "field", ["factor", "beta_fast", "original_max_position_embeddings"]
+)
+def test_what_is_no_number_in_rope_scaling_is_refused(field):
+    for value in [*NO_NUMBERS[:-1], 0]:
+        with pytest.raises(ConfigError):
+            ModelConfig.from_dict(
+                V3 | {"rope_scaling": V3["rope_scaling"] | {field: value}}
+            )
+
+
+def test_a_latent_of_queries_needs_one_of_keys():
+    with pytest.raises(ConfigError, match="q_lora_rank is 8; it must be 0 without"):
+        replace(DENSE, q_lora_rank=8)

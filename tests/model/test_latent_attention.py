@@ -20,8 +20,9 @@ from r1.model.attention import (
 )
 from r1.model.cache import KVCache
 from r1.model.config import ModelConfig
-from r1.model.formats import ConfigError, rename_weights
+from r1.model.formats import ConfigError
 from r1.model.transformer import Model
+from r1.model.weight_names import rename_weights
 
 CONFIG = replace(ModelConfig.tiny(), num_nextn_predict_layers=0)
 CONFIGS = {

@@ -13,12 +13,13 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 from transformers.modeling_layers import MtpModel
 
 from r1.model.config import ModelConfig
-from r1.model.formats import ConfigError, rename_weights, to_hugging_face
+from r1.model.formats import ConfigError, to_hugging_face
 from r1.model.hugging_face import to_transformers
 from r1.model.moe import routers
 from r1.model.mtp import mtp_losses
 from r1.model.sampling import sample
 from r1.model.transformer import Model, cross_entropy
+from r1.model.weight_names import rename_weights
 from r1.text.tokenizer import EOS_ID, encode
 from r1.train.checkpoint import load_checkpoint
 
@@ -35,6 +36,7 @@ GROUPS = {"n_expert_groups": 4, "n_limited_groups": 2, "n_activated_experts": 3}
 CONFIGS = {
     "tiny": ModelConfig.tiny(),
     "queries uncompressed": replace(BASE, q_lora_rank=0),
+    "another epsilon": replace(BASE, rms_norm_eps=1e-2),
     "groups": replace(BASE, **GROUPS),
     "no shared experts": replace(BASE, n_shared_experts=0),
     "three shared experts": replace(BASE, n_shared_experts=3),
@@ -199,7 +201,8 @@ def test_a_saved_folder_has_the_names_of_deepseeks_files(tmp_path):
 def test_what_transformers_cannot_be_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="kv_lora_rank is 0"):
         to_transformers(Model(ModelConfig.dense()), tmp_path / "a")
-    for field, value in {"score_func": "softmax", "topk_method": "greedy"}.items():
+    refused = {"score_func": "softmax", "topk_method": "greedy"}
+    for field, value in (refused | {"latent_norm_eps": 1e-2}).items():
         with pytest.raises(ConfigError, match=field):
             to_transformers(Model(replace(BASE, **{field: value})), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
@@ -225,7 +228,6 @@ REFUSED = {
             "original_max_position_embeddings": 256,
         }
     },
-    "rms_norm_eps": {"rms_norm_eps": 1e-2},
 }
 
 

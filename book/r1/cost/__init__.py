@@ -4,7 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["bill", "counting", "memory", "schedule", "wires"],
+    submodules=["bill", "counting", "family", "memory", "schedule", "wires"],
     submod_attrs={
         "bill": [
             "PEAK",
@@ -23,12 +23,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "count_attention",
             "count_expert",
             "count_gpus",
+            "count_indexer",
             "count_parameters",
             "dollars",
             "gpu_hours",
             "kv_cache_bytes",
             "training_flops",
         ],
+        "family": ["Member", "family_table", "read_family"],
         "memory": [
             "PRECISIONS",
             "DeviceMemory",

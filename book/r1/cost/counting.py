@@ -60,7 +60,20 @@ def count_attention(config: ModelConfig) -> int:
     # rank is the weight of the norm.
     down = d * (rank + config.qk_rope_head_dim) + rank
     up = rank * heads * (config.qk_nope_head_dim + d_v)
-    return query + down + up + output
+    return query + down + up + output + count_indexer(config)
+
+
+def count_indexer(config: ModelConfig) -> int:
+    """Count V3.2's indexer in one layer, 0 where there is none.
+
+    Queries from the query latent, a key of `index_head_dim` with a norm that has a
+    weight and a bias, and a weight for each head.
+
+    Source: `inference/model.py` of DeepSeek-V3.2-Exp.
+    """
+    heads, width = config.index_n_heads, config.index_head_dim
+    queries = config.q_lora_rank * heads * width
+    return queries + config.dim * (width + heads) + 2 * width
 
 
 def count_expert(config: ModelConfig) -> int:
@@ -117,7 +130,8 @@ def kv_cache_bytes(config: ModelConfig, tokens: int = 1, itemsize: int = 2) -> i
     Source: DeepSeek-V2, table 1; DeepSeek's Insights paper, table 1.
     """
     if config.kv_lora_rank:
-        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+        # V3.2 keeps the indexer's key too, which is 0 wide where there is none.
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim + config.index_head_dim
     else:
         numbers = config.n_kv_heads * (config.qk_head_dim + config.v_head_dim)
     return numbers * config.n_layers * itemsize * tokens
@@ -138,7 +152,14 @@ def attention_flops(config: ModelConfig, seq_len: int, causal: bool = True) -> f
 
     $3 \cdot 2 s\, n_h (d_q + d_v) L$ for forward and backward, halved when each
     token sees, on average, half of the $s$ = `seq_len` positions.
+
+    Raises ValueError for attention that chooses its tokens by an indexer.
     """
+    if config.index_n_heads:
+        raise ValueError(
+            f"index_topk is {config.index_topk}; attention to chosen tokens is not "
+            "counted here, only attention to all"
+        )
     heads = config.n_heads * (config.qk_head_dim + config.v_head_dim)
     # A pair of positions costs d_q + d_v multiplications a head. Times 2 with the
     # additions, times 3 because each product has two in the backward pass.

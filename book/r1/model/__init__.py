@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "block",
         "cache",
         "config",
+        "config_checks",
         "drafting",
         "expert_parallel",
         "files",
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "mtp",
         "sampling",
         "transformer",
+        "weight_names",
     ],
     submod_attrs={
         "attention": [
@@ -61,10 +63,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "check_transformers",
             "from_hugging_face",
             "from_inference",
-            "rename_mtp",
-            "rename_weights",
             "to_hugging_face",
-            "to_hugging_face_weights",
         ],
         "fp8": [
             "E4M3",
@@ -134,5 +133,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "sample",
         ],
         "transformer": ["Model", "cross_entropy"],
+        "weight_names": [
+            "HUGGING_FACE_WEIGHTS",
+            "hugging_face_names",
+            "rename_mtp",
+            "rename_weights",
+            "to_hugging_face_weights",
+        ],
     },
 )

@@ -229,7 +229,7 @@ class LatentAttention(Attention):
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl is {impl!r}; choose one of {IMPLEMENTATIONS}")
         self.impl = impl
-        d, eps = config.dim, config.rms_norm_eps
+        d, eps = config.dim, config.latent_norm_eps
         heads, d_c = config.n_heads, config.kv_lora_rank
         if config.q_lora_rank:
             self.wq_a = nn.Linear(d, config.q_lora_rank, bias=False)

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from r1.model.config_checks import check_values, checked
 from r1.model.formats import (
     HUGGING_FACE_NAMES,
     ConfigError,
@@ -66,6 +67,11 @@ class ModelConfig:
     tie_word_embeddings: bool = False
     rms_norm_eps: float = 1e-6
     initializer_range: float = 0.02
+    latent_norm_eps: float = 1e-6  # of the norms in front of W_UQ and of the cache
+    # V3.2's indexer; it is counted, not built
+    index_n_heads: int = 0
+    index_head_dim: int = 0
+    index_topk: int = 0
 
     def __post_init__(self):
         if self.n_dense_layers is None:
@@ -73,8 +79,8 @@ class ModelConfig:
             object.__setattr__(self, "n_dense_layers", self.n_layers)
         if self.n_kv_heads is None:
             object.__setattr__(self, "n_kv_heads", self.n_heads)
-        _checked(vars(self))
-        _check_values(self)
+        checked(vars(self), fields(self))
+        check_values(self)
 
     @property
     def n_moe_layers(self) -> int:
@@ -98,18 +104,19 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, path: str | Path) -> ModelConfig:
-        """Read a configuration file of DeepSeek, in either of its two formats.
+        """Read a configuration file of DeepSeek's family, in either of two formats.
 
         The format of `inference/configs/*.json` has a field `dim`, that of
-        Hugging Face's `config.json` has `hidden_size`.
+        Hugging Face's `config.json` has `hidden_size` and `model_type`.
 
         Raises ConfigError for a file that is not JSON, and for a field that is
         missing, unknown, or of the wrong type, which the message names.
         """
         path = Path(path)
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            # utf-8-sig: some editors put a byte order mark in front.
+            data = json.loads(path.read_text(encoding="utf-8-sig"))
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path.name} is not valid JSON: {error}") from error
         if not isinstance(data, dict):
             raise ConfigError(
@@ -123,7 +130,8 @@ class ModelConfig:
         cls, data: dict[str, Any], name: str = "configuration"
     ) -> ModelConfig:
         """Build a configuration from the fields of either format; see from_json."""
-        reader = from_hugging_face if "hidden_size" in data else from_inference
+        theirs = {"hidden_size", "model_type", "text_config"} & set(data)
+        reader = from_hugging_face if theirs else from_inference
         values = reader(data, {f.name for f in fields(cls)}, name)
         required = [f.name for f in fields(cls) if f.default is MISSING]
         if values.get("n_routed_experts"):
@@ -135,15 +143,37 @@ class ModelConfig:
         hugging_face = {ours: theirs for theirs, ours in HUGGING_FACE_NAMES.items()}
         for field in required:
             if field not in values:
-                name_in_file = hugging_face.get(field, field)
-                name_in_file = name_in_file if "hidden_size" in data else field
+                name_in_file = hugging_face.get(field, field) if theirs else field
                 raise ConfigError(f"{name} has no field {name_in_file!r}; add it")
-        return cls(**_checked(values))
+        return cls(**checked(values, fields(cls)))
 
     @classmethod
     def deepseek_v3(cls) -> ModelConfig:
         """DeepSeek-V3, which is also R1 and R1-Zero: 671B parameters, 37B active."""
-        return cls.from_json(Path(__file__).parents[2] / "data/config_671B.json")
+        # Written out: an installed package has no folder of data.
+        return cls(
+            vocab_size=129280,
+            dim=7168,
+            inter_dim=18432,
+            n_layers=61,
+            n_heads=128,
+            qk_nope_head_dim=128,
+            qk_rope_head_dim=64,
+            v_head_dim=128,
+            q_lora_rank=1536,
+            kv_lora_rank=512,
+            n_dense_layers=3,
+            moe_inter_dim=2048,
+            n_routed_experts=256,
+            n_shared_experts=1,
+            n_activated_experts=8,
+            n_expert_groups=8,
+            n_limited_groups=4,
+            route_scale=2.5,
+            num_nextn_predict_layers=1,
+            max_seq_len=163840,
+            rope_factor=40.0,
+        )
 
     @classmethod
     def dense(cls, vocab_size: int = 32) -> ModelConfig:
@@ -183,84 +213,4 @@ class ModelConfig:
             num_nextn_predict_layers=1,
             max_seq_len=256,
             original_seq_len=256,
-        )
-
-
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
-    """The values, whole numbers made float where the field is one."""
-    kinds = {"int": (int,), "int | None": (int, type(None)), "str": (str,)}
-    checked = {}
-    for field in fields(ModelConfig):
-        if field.name not in values:
-            continue
-        value = values[field.name]
-        if field.type == "float" and type(value) is int:
-            value = float(value)
-        allowed = kinds.get(field.type, (float if field.type == "float" else bool,))
-        if type(value) not in allowed:  # type, since bool is a subclass of int
-            wanted = field.type.removesuffix(" | None")
-            raise ConfigError(f"{field.name} is {value!r}; it must be of type {wanted}")
-        checked[field.name] = value
-    return checked
-
-
-def _check_values(config: ModelConfig) -> None:
-    def need(held: bool, field: str, must: str) -> None:
-        if not held:
-            raise ConfigError(f"{field} is {getattr(config, field)!r}; it must {must}")
-
-    for field in ("vocab_size", "dim", "inter_dim", "n_layers", "n_heads"):
-        need(getattr(config, field) >= 1, field, "be at least 1")
-    need(config.n_kv_heads >= 1, "n_kv_heads", "be at least 1")
-    for field in fields(config):
-        if field.type in ("int", "int | None"):
-            need(getattr(config, field.name) >= 0, field.name, "not be negative")
-    need(
-        config.qk_rope_head_dim % 2 == 0,
-        "qk_rope_head_dim",
-        "be even: pairs turn",
-    )
-    need(
-        config.n_dense_layers <= config.n_layers,
-        "n_dense_layers",
-        "be <= n_layers",
-    )
-    need(config.n_heads % config.n_kv_heads == 0, "n_kv_heads", "divide n_heads")
-    need(
-        config.score_func in ("softmax", "sigmoid"),
-        "score_func",
-        "be 'softmax' or 'sigmoid'",
-    )
-    need(
-        config.topk_method in ("greedy", "group_limited_greedy", "noaux_tc"),
-        "topk_method",
-        "be 'greedy', 'group_limited_greedy' or 'noaux_tc'",
-    )
-    if config.n_moe_layers:
-        experts, groups = config.n_routed_experts, config.n_expert_groups
-        need(
-            experts >= 1,
-            "n_routed_experts",
-            "be at least 1: some layers have experts",
-        )
-        need(config.moe_inter_dim >= 1, "moe_inter_dim", "be at least 1")
-        need(
-            1 <= config.n_activated_experts <= experts,
-            "n_activated_experts",
-            f"be between 1 and n_routed_experts={experts}",
-        )
-        need(
-            groups >= 1 and experts % groups == 0,
-            "n_expert_groups",
-            f"divide n_routed_experts={experts}",
-        )
-        need(
-            1 <= config.n_limited_groups <= groups,
-            "n_limited_groups",
-            f"be between 1 and n_expert_groups={groups}",
-        )
-        need(
-            config.n_activated_experts <= config.n_limited_groups * experts // groups,
-            "n_activated_experts",
-            "fit into the groups kept (n_limited_groups)",
         )

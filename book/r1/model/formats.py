@@ -1,6 +1,6 @@
-"""What DeepSeek and Hugging Face name differently: configurations and weights."""
+"""Configurations as DeepSeek and Hugging Face write them, and what is refused."""
 
-import re
+import math
 from typing import Any
 
 # Field of Hugging Face's config.json -> field of DeepSeek's inference code.
@@ -26,31 +26,44 @@ HUGGING_FACE_ROPE = {  # the same for what stands in rope_scaling
     "beta_slow": "beta_slow",
     "mscale_all_dim": "mscale",
 }
-HUGGING_FACE_WEIGHTS = {  # part of a weight's name -> part of ours
-    "embed_tokens": "embed",
-    "lm_head": "head",
-    "input_layernorm": "attn_norm",
-    "self_attn": "attn",
-    "q_proj": "wq",
-    "q_a_proj": "wq_a",
-    "q_a_layernorm": "q_norm",
-    "q_b_proj": "wq_b",
-    "kv_a_proj_with_mqa": "wkv_a",
-    "kv_a_layernorm": "kv_norm",
-    "kv_b_proj": "wkv_b",
-    "o_proj": "wo",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp": "ffn",
-    "gate_proj": "w1",
-    "down_proj": "w2",
-    "up_proj": "w3",
-    "e_score_correction_bias": "bias",
-}
 # What every DeepSeek-V3 of Transformers is.
-NEEDED_BY_TRANSFORMERS = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
+NEEDED_BY_TRANSFORMERS = {
+    "score_func": "sigmoid",
+    "topk_method": "noaux_tc",
+    "index_n_heads": 0,
+    "latent_norm_eps": 1e-6,
+}
 # What DeepSeek's inference code assumes where a file is silent.
 INFERENCE_DEFAULTS = {"score_func": "softmax", "rope_factor": 40.0}
 NOT_ARCHITECTURE = {"dtype", "scale_fmt", "max_batch_size"}
+# model_type of config.json: DeepSeekMoE; V2; V3 and R1; V3.2; Kimi-K2; GLM-4.7-Flash.
+PLAIN = {"deepseek", "deepseek_v2"}  # with attention without a latent, in some files
+BIASED = {"deepseek_v3", "deepseek_v32", "kimi_k2", "glm4_moe_lite"}
+FAMILY = PLAIN | BIASED
+WRAPPERS = {"kimi_k25", "kimi_vl"}  # the model of the text is in text_config
+SOFTMAX = {"score_func": "softmax", "topk_method": "greedy", "norm_topk_prob": False}
+SIGMOID = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
+# What changes the arithmetic, and the only value that is known here.
+ONLY = {
+    "hidden_act": "silu",
+    "rope_interleave": True,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "qk_layernorm": False,
+    "moe_layer_freq": 1,  # every layer after the dense ones has experts
+    "partial_rotary_factor": 1.0,
+}
+NOT_WRITTEN = {"n_kv_heads", "latent_norm_eps"}
+NOT_WRITTEN |= {"index_head_dim", "index_n_heads", "index_topk"}
+MAY_BE_NULL = {  # and is then as if it were not there
+    "n_dense_layers",
+    "n_expert_groups",
+    "n_limited_groups",
+    "n_routed_experts",
+    "n_shared_experts",
+    "kv_lora_rank",
+    "num_nextn_predict_layers",
+}
 
 
 class ConfigError(ValueError):
@@ -86,63 +99,126 @@ def from_hugging_face(
 ) -> dict[str, Any]:
     """Read the fields of Hugging Face's `config.json`, translated to our names.
 
-    Fields that say nothing about the architecture are passed over.
+    Fields that say nothing about the architecture are passed over. Where images are
+    read too, the model of the text is described in `text_config`.
 
     Raises ConfigError for what no model of the book has.
     """
-    if data.get("moe_layer_freq", 1) != 1:
-        raise ConfigError(
-            f"{name} has moe_layer_freq={data['moe_layer_freq']!r}; only 1 "
-            "(every layer after the dense ones has experts) is supported"
-        )
-    values = {
-        "score_func": "softmax",
-        "topk_method": "greedy",
-        "norm_topk_prob": False,
-    }
-    if data.get("model_type") == "deepseek_v3":  # Transformers leaves these out
-        values = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
+    if isinstance(data.get("text_config"), dict):
+        _check_family(data, WRAPPERS | FAMILY, name)
+        data, name = data["text_config"], f"{name} (text_config)"
+    _check_family(data, FAMILY, name)
+    kind = data.get("model_type")
+    for field, supported in ONLY.items():
+        value = data.get(field)
+        if value is None:
+            continue
+        if isinstance(value, bool) != isinstance(supported, bool) or value != supported:
+            _refuse(name, field, value, repr(supported))
     rope = data.get("rope_scaling") or data.get("rope_parameters") or {}
     if not isinstance(rope, dict):
         raise ConfigError(f"{name} has rope_scaling={rope!r}; it must be an object")
     _check_rope(data, rope, name)
-    values |= {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
+    # Transformers leaves out what every model of a kind has.
+    values = dict(SIGMOID if kind in BIASED else SOFTMAX)
+    named = {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
+    named.setdefault("num_nextn_predict_layers", named.get("num_mtp_layers"))
+    values |= {k: v for k, v in named.items() if v is not None or k not in MAY_BE_NULL}
     values |= {new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope}
-    if values.get("q_lora_rank") is None:
-        values["q_lora_rank"] = 0
+    values |= _dense_layers(data, name)
+    values["q_lora_rank"] = values.get("q_lora_rank") or 0
     if values.get("kv_lora_rank"):
         # Latent attention has no heads of keys; the files repeat n_heads there.
         values.pop("n_kv_heads", None)
+    elif kind == "deepseek" or (kind in PLAIN and "kv_lora_rank" in data):
+        values |= _plain_attention(data, name)
+    elif kind is not None:
+        raise ConfigError(
+            f"{name} has no kv_lora_rank, the width of the latent; every {kind} has one"
+        )
+    if kind == "deepseek_v32" and not values.get("index_n_heads"):
+        raise ConfigError(f"{name} has no field 'index_n_heads'; every {kind} has one")
     return _with_context({k: v for k, v in values.items() if k in known})
 
 
-def _check_rope(data: dict[str, Any], rope: dict[str, Any], name: str) -> None:
-    """Refuse positions and activations that no model of the book has."""
+def _refuse(name: str, field: str, value: Any, supported: str) -> None:
+    raise ConfigError(f"{name} has {field}={value!r}; only {supported} is supported")
 
-    def refuse(field: str, value: Any, supported: str) -> None:
-        raise ConfigError(
-            f"{name} has {field}={value!r}; only {supported} is supported"
+
+def _check_family(data: dict[str, Any], family: set[str], name: str) -> None:
+    """Refuse what is built otherwise, by its name."""
+    kind = data.get("model_type")
+    if kind is None and "hidden_size" in data:
+        return
+    if not isinstance(kind, str) or kind not in family:
+        known = ", ".join(sorted(FAMILY))
+        other = (
+            "; R1's distilled models are Qwen and Llama, which Transformers opens"
+            if kind in ("qwen2", "qwen3", "llama")
+            else ""
         )
+        raise ConfigError(f"{name} has model_type={kind!r}; known are {known}{other}")
 
-    if data.get("hidden_act", "silu") != "silu":
-        refuse("hidden_act", data["hidden_act"], "'silu'")
-    if not data.get("rope_interleave", True):
-        refuse("rope_interleave", False, "True")
+
+def _plain_attention(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """Heads without a latent, as in DeepSeek's first mixture: all features turn."""
+    width, heads = data.get("hidden_size"), data.get("num_attention_heads")
+    if type(width) is not int or type(heads) is not int or heads < 1 or width % heads:
+        raise ConfigError(
+            f"{name} has hidden_size={width!r} and num_attention_heads={heads!r}; "
+            "without a latent, the heads divide the width"
+        )
+    each = width // heads
+    kv_heads = data.get("num_key_value_heads")
+    return {
+        "kv_lora_rank": 0,
+        "qk_nope_head_dim": 0,
+        "qk_rope_head_dim": each,
+        "v_head_dim": each,
+        "n_kv_heads": heads if kv_heads is None else kv_heads,
+    }
+
+
+def _dense_layers(data: dict[str, Any], name: str) -> dict[str, int]:
+    """How many layers are dense, where each layer is named by its kind."""
+    kinds = data.get("mlp_layer_types")
+    if kinds is None:
+        return {}
+    dense = kinds.count("dense") if isinstance(kinds, list) else 0
+    rest = len(kinds) - dense if isinstance(kinds, list) else 0
+    if kinds != ["dense"] * dense + ["sparse"] * rest:
+        _refuse(name, "mlp_layer_types", kinds, "first 'dense', then 'sparse'")
+    return {"n_dense_layers": dense}
+
+
+def _check_rope(data: dict[str, Any], rope: dict[str, Any], name: str) -> None:
+    """Refuse positions that no model of the book has."""
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ("default", "yarn"):
-        refuse("rope_type", kind, "'default' or 'yarn'")
+        _refuse(name, "rope_type", kind, "'default' or 'yarn'")
+    for field in (*HUGGING_FACE_ROPE, "mscale"):
+        if field in rope and not _is_number(rope[field]):
+            raise ConfigError(
+                f"{name} has {field}={rope[field]!r}; it must be a number"
+            )
     if kind == "default":
         return
+    if "factor" not in rope:
+        raise ConfigError(f"{name} has yarn without a factor; add it to rope_scaling")
     mscale = rope.get("mscale", 1)
     if rope.get("mscale_all_dim", mscale) != mscale:
-        refuse("mscale_all_dim", rope["mscale_all_dim"], f"mscale, {mscale!r},")
+        _refuse(name, "mscale_all_dim", rope["mscale_all_dim"], f"mscale, {mscale!r},")
     if rope.get("attention_factor") is not None:
-        refuse("attention_factor", rope["attention_factor"], "none")
+        _refuse(name, "attention_factor", rope["attention_factor"], "none")
     length = data.get("max_position_embeddings")
-    if length is not None and rope.get("factor", 1) > 1:
+    if _is_number(length) and rope["factor"] > 1:
         original = rope.get("original_max_position_embeddings", length)
         if length <= original:
-            refuse("max_position_embeddings", length, f"more than {original}")
+            _refuse(name, "max_position_embeddings", length, f"more than {original}")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def check_transformers(data: dict[str, Any]) -> None:
@@ -150,12 +226,6 @@ def check_transformers(data: dict[str, Any]) -> None:
 
     Raises ConfigError with the field.
     """
-    eps = data.get("rms_norm_eps", 1e-6)
-    if eps != 1e-6:
-        raise ConfigError(
-            f"rms_norm_eps is {eps}; Transformers' DeepSeek-V3 uses it in some norms "
-            "and 1e-6 in others, so only 1e-6 is supported"
-        )
     rope = data.get("rope_parameters") or {}
     if rope.get("rope_type") == "yarn" and not rope.get("mscale_all_dim"):
         raise ConfigError(
@@ -167,45 +237,9 @@ def check_transformers(data: dict[str, Any]) -> None:
 def _with_context(values: dict[str, Any]) -> dict[str, Any]:
     length = values.get("original_seq_len", 4096)
     factor = values.get("rope_factor", 1.0)
-    if isinstance(length, int) and isinstance(factor, int | float):
+    if type(length) is int and _is_number(factor):
         values.setdefault("max_seq_len", int(length * factor))
     return values
-
-
-def rename_weights(weights: dict[str, Any]) -> dict[str, Any]:
-    """Give the weights of a model of Transformers, or of a part of one, our names.
-
-    `model.layers.0.mlp.gate_proj.weight` becomes `layers.0.ffn.w1.weight`; the tensor
-    `gate_up_proj`, which holds two matrices of each expert, becomes w1 and w3. Shared
-    experts of width 0 are left out.
-    """
-    renamed = {}
-    for name, weight in weights.items():
-        if not weight.numel():
-            continue
-        if name.endswith("experts.gate_up_proj"):
-            # Transformers stacks gate and up projection, in this order.
-            halves = weight.chunk(2, dim=1)
-            names = (name.replace("gate_up_proj", part) for part in ("w1", "w3"))
-            named = dict(zip(names, halves, strict=True))
-        else:
-            named = {name: weight}
-        for name, weight in named.items():
-            parts = name.removeprefix("model.").split(".")
-            ours = ".".join(HUGGING_FACE_WEIGHTS.get(part, part) for part in parts)
-            renamed[ours] = weight
-    return renamed
-
-
-def rename_mtp(weights: dict[str, Any]) -> dict[str, Any]:
-    """Give the weights of an `MtpModel` of Transformers our names; the shared go."""
-    return {
-        re.sub(r"^layers", "mtp", name)
-        .replace(".mtp_block.", ".block.")
-        .replace(".post_norm.", ".norm."): weight
-        for name, weight in rename_weights(weights).items()
-        if name.startswith("layers.")
-    }
 
 
 def to_hugging_face(config: Any) -> dict[str, Any]:
@@ -228,7 +262,7 @@ def to_hugging_face(config: Any) -> dict[str, Any]:
     values = {
         theirs.get(field, field): value
         for field, value in vars(config).items()
-        if field not in rope_fields and field != "n_kv_heads"
+        if field not in rope_fields | NOT_WRITTEN
     }
     values["q_lora_rank"] = values["q_lora_rank"] or None
     rope = {"rope_type": "default", "rope_theta": config.rope_theta}
@@ -242,35 +276,3 @@ def to_hugging_face(config: Any) -> dict[str, Any]:
         "hidden_act": "silu",
         "rope_parameters": rope,
     }
-
-
-def to_hugging_face_weights(weights: dict[str, Any], n_layers: int) -> dict[str, Any]:
-    """Give our weights the names, and the division, of DeepSeek's published files.
-
-    Every matrix of every expert is a tensor of its own,
-    `model.layers.3.mlp.experts.0.gate_proj.weight`; MTP module 0 is the layer behind
-    the last, with copies of embedding and head.
-    """
-    theirs = {ours: name for name, ours in HUGGING_FACE_WEIGHTS.items()}
-    renamed = {}
-    for name, weight in weights.items():
-        module = re.match(r"mtp\.(\d+)\.(block\.)?", name)
-        if module:
-            # In DeepSeek's files the MTP module is one more layer, with its own copies
-            # of the embedding and of the head, which we share.
-            layer = f"layers.{n_layers + int(module[1])}."
-            name = layer + re.sub(r"^norm\.", "shared_head.norm.", name[module.end() :])
-            renamed[f"model.{layer}embed_tokens.weight"] = weights["embed.weight"]
-            renamed[f"model.{layer}shared_head.head.weight"] = weights["head.weight"]
-        parts = [theirs.get(part, part) for part in name.split(".")]
-        if parts[-2] == "experts":
-            prefix = "model." + ".".join(parts[:-1])
-            renamed |= {
-                f"{prefix}.{number}.{parts[-1]}.weight": expert
-                for number, expert in enumerate(weight.unbind())
-            }
-        else:
-            prefix = "" if parts[0] == "lm_head" else "model."
-            renamed[prefix + ".".join(parts)] = weight
-    # safetensors refuses tensors that share memory, as unbind's views do.
-    return {name: weight.contiguous().clone() for name, weight in renamed.items()}

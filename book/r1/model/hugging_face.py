@@ -6,8 +6,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from r1.model.files import write_atomically
-from r1.model.formats import to_hugging_face, to_hugging_face_weights
+from r1.model.formats import to_hugging_face
 from r1.model.transformer import Model
+from r1.model.weight_names import to_hugging_face_weights
 from r1.text.tokenizer import BOS_ID, EOS_ID, PAD_ID
 
 

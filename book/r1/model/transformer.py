@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from r1.model.block import Block
 from r1.model.cache import KVCache
 from r1.model.config import ModelConfig
-from r1.model.formats import check_transformers, rename_mtp, rename_weights
+from r1.model.formats import ConfigError, check_transformers
 from r1.model.layers import RMSNorm
 from r1.model.mtp import MTPModule
+from r1.model.weight_names import rename_mtp, rename_weights
 
 
 class Model(nn.Module):
@@ -23,6 +24,11 @@ class Model(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
+        if config.index_n_heads:
+            raise ConfigError(
+                f"index_n_heads is {config.index_n_heads}; V3.2's indexer is counted "
+                "and not built (make_sparse gives a model of ours a small one)"
+            )
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.dim)
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
