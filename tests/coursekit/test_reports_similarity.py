@@ -141,6 +141,7 @@ def test_other_order_and_the_book_s_solution_are_found(compared):
     assert by_names[frozenset({"ada", "bo"})].share > 0.9
     assert by_names[frozenset({"ada", "cy"})].share > 0.9
     assert by_names[frozenset({"di", SOLUTION})].tokens > 30
+    assert by_names[frozenset({"di", SOLUTION})].questions().keys() == {"q1"}
 
 
 HOSTILE = {

@@ -89,9 +89,11 @@ class Pair:
         return min(map(len, self.rare))
 
     def questions(self) -> dict[str, int]:
-        """Tokens that agree, by the question in which the first has them."""
-        code = self.one
-        return dict(Counter(code.labels[code.spots[n].line] for n in self.agree[0]))
+        """Tokens that agree, by the question in which a submission has them."""
+        side = int(self.one.student == SOLUTION)
+        code = (self.one, self.other)[side]
+        labels = [code.labels[code.spots[number].line] for number in self.agree[side]]
+        return dict(Counter(labels))
 
 
 def tokens_of(code: str, kept: Iterable[str] = ()) -> Iterator[tuple[str, int]]:
@@ -158,7 +160,8 @@ def pairs_of(codes: list[Code], few: int) -> list[Pair]:
 
     A run is rare if at most `few` of the submissions have it.
     """
-    common = Counter(run for code in codes for run in code.runs)
+    class_ = [code for code in codes if code.student != SOLUTION]
+    common = Counter(run for code in class_ for run in code.runs)
     found = []
     for one, other in combinations(codes, 2):
         shared = one.runs.keys() & other.runs.keys()
@@ -198,7 +201,7 @@ def compare(
                 f"{size:,} characters of code, of which the first {LONGEST:,} are "
                 "compared"
             )
-    few = max(2, len(submissions) // 10)
+    few = max(3, len(submissions) // 10)
     return pairs_of(codes, few), away, few
 
 
