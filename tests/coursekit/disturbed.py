@@ -1,20 +1,15 @@
 """What editors, learning platforms, tools and students do to a right notebook.
 
 Each disturbance changes a notebook, a dict as JSON has it, in place, at places that a
-`random.Random` chooses. HARMLESS ones leave every point and no remark; after the OTHERS
-a question has its points or a remark. SAVED ones turn the notebook into bytes.
+`random.Random` chooses. These leave every point, and no remark.
 """
 
 import copy
-import json
 import random
 import re
 import textwrap
 from collections.abc import Callable
 from typing import Any
-
-import jupytext
-import nbformat
 
 Book = dict[str, Any]
 Change = Callable[[Book, random.Random], None]
@@ -50,9 +45,6 @@ LINES = (
 )
 ABOVE = ("%%time", "%%capture", "%%capture out", "%%prun -s cumulative")
 ABOVE += ("%%time\n%%capture", "\n\n%%time", "%%unheard_of of", "%%time --quiet")
-NOT_KEPT = ("%%bash", "%%html", "%%timeit", "%%writefile answer.py", "%%script false")
-FORMATS = ("py:percent", "py:light", "md", "md:myst", "Rmd")
-HIDDEN = ("\u00a0", "\u3000", "\u200b", "\ufeff", "\u2060")
 
 
 def code(source: str, *tags: str) -> Book:
@@ -268,198 +260,3 @@ HARMLESS: list[Change] = [
     words_merged,
     words_raw,
 ]
-
-
-def turned_to_text(book: Book, random_: random.Random) -> None:
-    """An answer in a text cell, some with the fence that Markdown has for code."""
-    n = random_.choice(answers(book))
-    source = book["cells"][n]["source"]
-    fenced = f"```python\n{source}\n```"
-    kind = random_.choice(("markdown", "raw"))
-    book["cells"][n] = text(random_.choice((source, fenced)), kind)
-
-
-def commented_out(book: Book, random_: random.Random) -> None:
-    """An answer commented out."""
-    cell = book["cells"][random_.choice(answers(book))]
-    cell["source"] = re.sub("^", "# ", cell["source"], flags=re.MULTILINE)
-
-
-def under_what_keeps_nothing(book: Book, random_: random.Random) -> None:
-    """A magic above an answer by which Jupyter does not define it."""
-    cell = book["cells"][random_.choice(answers(book))]
-    cell["source"] = f"{random_.choice(NOT_KEPT)}\n{cell['source']}"
-
-
-def below_the_answer(book: Book, random_: random.Random) -> None:
-    """The starter's cell below the answer, where it replaces it."""
-    n = random_.choice(answers(book))
-    name = ANSWERS.search(book["cells"][n]["source"])[1]
-    stub = f"{name}(*a):\n    raise NotImplementedError('q1')"
-    if name.startswith("class"):
-        stub = f"{name}:\n    pass"
-    at = random_.randint(n + 1, len(book["cells"]))
-    book["cells"].insert(at, code(stub))
-
-
-def shuffled(book: Book, random_: random.Random) -> None:
-    """Cells in another order."""
-    random_.shuffle(book["cells"])
-
-
-def imports_last(book: Book, _: random.Random) -> None:
-    """What is needed first, at the end, as cells can be run in any order."""
-    book["cells"] = [*book["cells"][2:], *book["cells"][:2]]
-
-
-def in_one_cell(book: Book, random_: random.Random) -> None:
-    """All code joined."""
-    sources = [c["source"] for c in book["cells"] if c["cell_type"] == "code"]
-    others = [c for c in book["cells"] if c["cell_type"] != "code"]
-    book["cells"] = [*others, code("\n\n".join(sources))]
-
-
-def hidden_characters(book: Book, random_: random.Random) -> None:
-    """What comes along with a text that is copied from a page."""
-    cell = book["cells"][random_.choice(answers(book))]
-    lines = cell["source"].split("\n")
-    n = random_.randrange(len(lines))
-    lines[n] = lines[n].replace(" ", random_.choice(HIDDEN[:2]))
-    lines[n] += random_.choice(HIDDEN)
-    cell["source"] = "\n".join(lines)
-
-
-def helper_not_run(book: Book, random_: random.Random) -> None:
-    """What an answer needs, in a cell that grading does not run."""
-    n = random_.choice(answers(book))
-    cell = book["cells"][n]
-    cell["source"] = cell["source"].replace("topk(", "topk(0 + no * ", 1)
-    where = random_.choice(
-        (code("no = 1", "experiment"), code("%%script x\nno = 1"), text("no = 1"))
-    )
-    book["cells"].insert(n, where)
-
-
-def renamed(book: Book, random_: random.Random) -> None:
-    """An answer under another name."""
-    name = ANSWERS.search(book["cells"][random_.choice(answers(book))]["source"])[1]
-    for n in answers(book):
-        cell = book["cells"][n]
-        cell["source"] = cell["source"].replace(name, name.replace(" ", " my_"))
-
-
-def deleted(book: Book, random_: random.Random) -> None:
-    """An answer that is gone."""
-    name = ANSWERS.search(book["cells"][random_.choice(answers(book))]["source"])[1]
-    for n in reversed(answers(book)):
-        if ANSWERS.search(book["cells"][n]["source"])[1] == name:
-            del book["cells"][n]
-
-
-def cut_in_two(book: Book, random_: random.Random) -> None:
-    """A cell cut anywhere."""
-    n = random_.choice(answers(book))
-    lines = book["cells"][n]["source"].split("\n")
-    cut = random_.randint(1, max(1, len(lines) - 1))
-    parts = "\n".join(lines[:cut]), "\n".join(lines[cut:])
-    book["cells"][n : n + 1] = [{**book["cells"][n], "source": part} for part in parts]
-
-
-def words_as_code(book: Book, _: random.Random) -> None:
-    """The answer in words in a code cell."""
-    for n in in_words(book):
-        tags = book["cells"][n]["metadata"].get("tags", ())
-        book["cells"][n] = code(book["cells"][n]["source"], *tags)
-
-
-def words_elsewhere(book: Book, random_: random.Random) -> None:
-    """The answer in words in a cell of its own, the line that marks it gone."""
-    for n in in_words(book):
-        said = re.sub("<!--.*-->", "", book["cells"][n]["source"])
-        del book["cells"][n]
-        book["cells"].insert(random_.randint(0, len(book["cells"])), text(said))
-
-
-OTHERS: list[Change] = [
-    turned_to_text,
-    commented_out,
-    under_what_keeps_nothing,
-    below_the_answer,
-    shuffled,
-    imports_last,
-    in_one_cell,
-    hidden_characters,
-    helper_not_run,
-    renamed,
-    deleted,
-    cut_in_two,
-    words_as_code,
-    words_elsewhere,
-]
-
-
-def _by_source(change: Callable[[str], Any]) -> Callable[[Book], bytes]:
-    """Save with another form of what cells say."""
-
-    def saved(book: Book) -> bytes:
-        cells = [{**c, "source": change(c["source"])} for c in book["cells"]]
-        return json.dumps({**book, "cells": cells}).encode()
-
-    return saved
-
-
-def _format_3(book: Book) -> bytes:
-    """As Jupyter before 2014, on two sheets."""
-    cells = []
-    for cell in book["cells"]:
-        head = re.fullmatch(r"(#+) (.*)", cell["source"].strip())
-        if cell["cell_type"] == "code":
-            kept = {"metadata": cell["metadata"], "outputs": [], "language": "python"}
-            cells.append({"cell_type": "code", "input": cell["source"], **kept})
-        elif head:
-            kind = {"cell_type": "heading", "level": len(head[1])}
-            cells.append({**kind, "metadata": {}, "source": head[2]})
-        else:
-            cells.append(cell)
-    sheets = [{"cells": cells[:5], "metadata": {}}, {"cells": cells[5:]}]
-    return json.dumps({"nbformat": 3, "metadata": {}, "worksheets": sheets}).encode()
-
-
-def _through(format_: str) -> Callable[[Book], bytes]:
-    """Written as text by jupytext, and read again."""
-
-    def saved(book: Book) -> bytes:
-        for cell in book["cells"]:
-            cell.pop("id", None)
-            cell.setdefault("outputs", [])
-        notebook = nbformat.from_dict({**book, "nbformat": 4, "nbformat_minor": 4})
-        written = jupytext.writes(notebook, fmt=format_)
-        return json.dumps(jupytext.reads(written, fmt=format_)).encode()
-
-    return saved
-
-
-def plain(book: Book, **how: Any) -> bytes:
-    """As it is."""
-    return json.dumps(book, ensure_ascii=False, **how).encode()
-
-
-def _with_strange_cells(book: Book) -> bytes:
-    strange = [None, 1, {"cell_type": "html", "source": ""}, {"cell_type": "code"}]
-    strange += [{"cell_type": "code", "source": None, "metadata": None}]
-    return plain({**book, "cells": [*book["cells"], *strange]})
-
-
-SAVED: dict[str, Callable[[Book], bytes]] = {
-    "plain": plain,
-    "in other words": lambda b: plain(b, indent=4, sort_keys=True),
-    "lists": _by_source(lambda source: source.splitlines(keepends=True)),
-    "lists without line ends": _by_source(lambda source: source.split("\n")),
-    "CRLF": _by_source(lambda source: source.replace("\n", "\r\n")),
-    "CR": _by_source(lambda source: source.replace("\n", "\r")),
-    "a file with CRLF": lambda b: b"\r\n".join(plain(b, indent=1).splitlines()),
-    "a byte order mark": lambda b: b"\xef\xbb\xbf" + plain(b),
-    "strange cells": _with_strange_cells,
-    "format 3": _format_3,
-    **{f"jupytext {name}": _through(name) for name in FORMATS},
-}

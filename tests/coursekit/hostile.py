@@ -29,7 +29,9 @@ from coursekit.reports.report import write_reports
 from coursekit.walls.forks import spread
 from coursekit.walls.sandbox import NoSandbox, missing, opened
 
-SHORT = {"cell": 6.0, "call": 5.0, "question": 4.0}  # seconds for hostile submissions
+# For hostile submissions, which go to every limit: seconds and bytes.
+SHORT = {"cell": 2.0, "call": 2.0, "question": 1.0}
+SHORT |= {"memory": 2**29, "disk": 2**24, "file": 2**23}
 
 # What the submissions below share; F is the first function that answers define.
 HOG = "held = [bytearray(b'x' * 2**26) for _ in range(2**10)]"
@@ -178,7 +180,7 @@ BYTES = {
     "a number": lambda data: b"1" * 5000,
     "nested": lambda data: b"[" * 10**6,
     "a zip": lambda data: b"PK\x03\x04" + bytes(100),
-    "too large": lambda data: data + b" " * 11 * 2**20,
+    "too large": lambda data: data + b" " * 101 * 2**20,
 }
 # Weights of a perfect notebook, by what replaces them; questions about them are lost.
 WEIGHTS = {

@@ -13,9 +13,11 @@ from unittest import mock
 
 import pytest
 import torch
-from disturbed import BEGIN, HARMLESS, OTHERS, SAVED, WORDS, code, plain
+from disturbed import BEGIN, HARMLESS, WORDS, code
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mislaid import OTHERS
+from saved_as import SAVED, plain
 
 from coursekit.authoring.assignment import load
 from coursekit.authoring.notebooks import instructor, starter
