@@ -25,7 +25,7 @@ def test_every_test_names_a_place_that_is_in_the_book(folder):
     [
         'chapter 04, "Two process"',
         'chapter 03, "Two processes"',
-        'chapter 99, "Two processes"',
+        f'chapter {99}, "Two processes"',
         'chapter 04, "Two processes", "no words of it"',
         'chapter 04, "import torch"',
         "chapter 04",

@@ -63,7 +63,7 @@ def test_q1_one_answer_or_none(student):
     reads(student.read_box, cases, 'count "\\boxed{" in the whole solution')
 
 
-@points(2, read='chapter 12, "Reading an answer"')
+@points(2, seconds=4, read='chapter 12, "Reading an answer"')
 def test_q1_its_time_is_that_of_reading_once(student):
     """Sixty thousand beginnings without an end take no time to speak of."""
     reads(student.read_box, {GOOD: "7"}, "the form is kept")
