@@ -90,7 +90,9 @@ def test_the_tolerance_is_that_of_what_is_expected():
         close(torch.full((2,), 1.04), coarse, "it")
     with pytest.raises(AssertionError, match=r"got 1\.004 at \[0\]"):
         close(torch.full((2,), 1.004), torch.ones(2), "it")
-    with pytest.raises(AssertionError, match=r"torch\.bfloat16, which has fewer digits"):
+    with pytest.raises(
+        AssertionError, match=r"torch\.bfloat16, which has fewer digits"
+    ):
         close(torch.tensor(0.5).bfloat16(), 0.5, "it")
 
 
