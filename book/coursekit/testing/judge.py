@@ -132,10 +132,11 @@ class Marker:
             self.wasted[test.question] += time.monotonic() - began
         elif verdict.kind in ("time", "memory"):
             self.wasted[test.question] += time.monotonic() - began
+        said = verdict.message.partition("\n")[0]
         if verdict.kind in SUSPECT:
-            self.note(f"{test.question}: {verdict.message}")
+            self.note(f"{test.question}: {said}")
         if verdict.kind == "budget":
-            text = f"{verdict.message}, so not all of its tests could be run"
+            text = f"{said}, so not all of its tests could be run"
             self.note(f"{test.question}: {text}")
         return verdict
 
