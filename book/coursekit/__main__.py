@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from textwrap import indent
@@ -270,9 +271,11 @@ def run_similar(options) -> int:
     from coursekit.grading.submissions import collect
     from coursekit.reports.similarity import write_similarity
 
-    submissions = collect(options.folder, options.names)
     assignment = load(options.assignment)
-    pairs, away = write_similarity(options.out, assignment, submissions, options.shown)
+    with tempfile.TemporaryDirectory() as room:
+        submissions = collect(options.folder, options.names, None, Path(room, "zips"))
+        chosen = (options.out, assignment, submissions, options.shown)
+        pairs, away = write_similarity(*chosen)
     for student, why in away.items():
         print(f"{student}: {why}")
     for pair in pairs[:5]:
