@@ -93,7 +93,7 @@ def index_step(model: Model, optimizer: torch.optim.Optimizer) -> float:
     optimizer.zero_grad()
     loss.backward()
     for attn in sparse_layers(model):
-        clip_gradient(attn.indexer)
+        clip_gradient(attn.indexer, "the indexers")
     optimizer.step()
     return loss.item()
 

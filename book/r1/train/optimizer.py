@@ -1,5 +1,7 @@
 """What moves the weights: the optimizer, its learning rate, one step along a loss."""
 
+import math
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -21,7 +23,8 @@ def apply_gradient(
 ) -> float:
     """One step of the optimizer along a loss; returns the gradient's length.
 
-    Raises FloatingPointError for a loss that is not finite, before any update.
+    Raises FloatingPointError for a loss or a gradient that is not finite, before any
+    update.
     """
     # A step along nan would destroy all weights. Here they are still those of the step
     # before, and can be saved.
@@ -31,20 +34,33 @@ def apply_gradient(
         )
     optimizer.zero_grad()
     loss.backward()
-    norm = clip_gradient(model)
+    norm = clip_gradient(model, where)
     optimizer.step()
     return norm
 
 
-def clip_gradient(model: nn.Module, longest: float = 1.0) -> float:
+def clip_gradient(
+    model: nn.Module, where: str = "this step", longest: float = 1.0
+) -> float:
     """Shorten the gradient of the whole model to `longest`; returns its length before.
 
     A weight that several processes share counts once, with all its parts.
+
+    Raises FloatingPointError, which says `where`, for a length that is not finite.
     """
     # One length for the whole model: all gradients are shortened by the same factor, so
     # the direction stays.
     norm = nn.utils.clip_grad_norm_(model.parameters(), longest)
-    return (norm.full_tensor() if dist.is_initialized() else norm).item()
+    length = (norm.full_tensor() if dist.is_initialized() else norm).item()
+    # A finite loss can have such a gradient: min(inf, 1.2) is 1.2, and behind it is the
+    # derivative of exp, 0 times inf = nan.
+    if not math.isfinite(length):
+        raise FloatingPointError(
+            f"{where}: the loss is finite and the length of its gradient is {length}; "
+            "lower the learning rate, and look for an exponential that overflows, such "
+            "as a ratio of probabilities"
+        )
+    return length
 
 
 def save_state(model: Model, optimizer: torch.optim.Optimizer) -> State:

@@ -116,7 +116,8 @@ def train_step(
     and averaged over layers, MaxVio of the batch and the number of idle experts; biases
     are updated after weights.
 
-    Raises FloatingPointError when the loss is not finite, before any update.
+    Raises FloatingPointError when the loss or its gradient is not finite, before any
+    update.
     """
     batch = own_rows(batch)
     hidden = model.encode(batch[:, :-1])
@@ -134,7 +135,7 @@ def train_step(
     optimizer.zero_grad()
     total_loss = loss + mtp_weight * mtp_loss + balance.alpha * imbalance
     (total_loss / processes()).backward()  # gradients are added up over processes
-    norm = clip_gradient(model)
+    norm = clip_gradient(model, f"with the learning rate {lr:.2g}")
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
@@ -174,8 +175,8 @@ def pretrain(
     bar = range(start, steps)
     if sys.stderr.isatty():
         bar = tqdm(bar, initial=start, total=steps, unit="step")
-    model.train()
     for step in bar:
+        model.train()  # between two steps somebody may have evaluated it
         lr = learning_rate(step, steps, peak_lr)
         speed = bias_speed(step, steps, balance.bias_speed)
         metrics = train_step(
