@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -34,6 +35,7 @@ from r1.rl.rewards import score
 from r1.rl.rollout import Sampling, join, roll_out
 from r1.text.problems import Problem
 from r1.text.tokenizer import EOS, EOS_ID, PAD_ID, encode
+from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.likelihood import token_logprobs
 
 SMALL = replace(
@@ -246,7 +248,24 @@ def test_a_reward_that_is_no_number_stops_with_step_prompt_and_value(bad):
     said = str(caught.value)
     assert "step 7:" in said
     assert repr(UNEVEN[rollout.texts.index(chosen) // 4].prompt) in said
-    assert said.endswith(f"is {bad}")
+    assert said.endswith(f"is {bad}; give a finite number")
+
+
+@pytest.mark.parametrize(
+    "right", [1, True, np.float32(1), np.bool_(True), torch.tensor(1)], ids=repr
+)
+def test_a_reward_is_a_number_of_any_kind(right):
+    rollout = rolled()
+    found = score(rollout, lambda p, text: right if text == rollout.texts[5] else 0, 0)
+    assert found.dtype == torch.float32
+    assert found.tolist() == [float(text == rollout.texts[5]) for text in rollout.texts]
+
+
+@pytest.mark.parametrize("bad", [None, "1", [1, 2], torch.ones(2), 10**400], ids=repr)
+def test_a_reward_of_another_kind_is_named(bad):
+    with pytest.raises(FloatingPointError, match=r"step 7: the reward of .* is ") as e:
+        score(rolled(), lambda problem, text: bad, step=7)
+    assert f"is {bad}; give a finite number" in str(e.value)
 
 
 @LOOPS
@@ -256,6 +275,29 @@ def test_a_reward_that_is_no_number_stops_the_loop_before_any_update(name):
     with pytest.raises(FloatingPointError, match=r"step 0: the reward of .* is nan"):
         loop(name, model, 1, reward=lambda problem, text: math.nan)
     assert_close(weights(model), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("kind", [Settings, PPOSettings])
+def test_nothing_is_learned_from_answers_that_are_not_drawn(kind, temperature):
+    with pytest.raises(ValueError, match=f"temperature is {temperature}; .* above 0"):
+        kind(sampling=Sampling(temperature=temperature))
+
+
+def test_a_ratio_that_overflows_stops_the_loop_before_any_update():
+    """The loss is clipped and finite; its gradient is 0 times infinity."""
+    model, losses = new_model(), []
+
+    def overflowing(logp, logp_old, advantages, mask):
+        better = torch.ones_like(advantages)
+        losses.append(grpo_loss(logp, logp_old - 100, better, mask))
+        return losses[-1]
+
+    before = weights(model)
+    with pytest.raises(FloatingPointError, match=r"step=0: .* its gradient is nan"):
+        loop("grpo", model, 1, loss=overflowing)
+    assert losses[0].loss.isfinite()
+    assert torch.equal(weights(model), before)
 
 
 def test_a_description_counts_groups_without_a_signal():
@@ -298,6 +340,22 @@ def test_a_policy_is_the_base_without_its_modules_and_a_critic_begins_at_0():
     assert critic(ids).abs().max() == 0
     assert_close(critic.encode(ids), base.encode(ids), rtol=0, atol=0)
     assert policy.embed.weight is not base.embed.weight
+
+
+def test_the_critic_of_a_model_with_one_matrix_for_words_keeps_its_words(tmp_path):
+    torch.manual_seed(0)
+    base = Model(replace(SMALL, tie_word_embeddings=True))
+    critic, policy = new_critic(base), new_policy(base)
+    ids = torch.tensor([encode(UNEVEN[0].prompt)])
+    assert policy.head.weight is policy.embed.weight
+    assert torch.equal(critic.encode(ids), base.encode(ids))
+    assert critic(ids).abs().max() == 0
+    save_checkpoint(tmp_path / "critic.safetensors", critic)
+    again = load_checkpoint(tmp_path / "critic.safetensors")[0]
+    assert again(ids).abs().max() == 0
+    settings = PPOSettings(8, FEW, Updates(lr=1e-3), critic_lr=1e-2)
+    list(ppo(policy, critic, base, 1, settings, Environment(reward=even)))
+    assert critic(ids).abs().max() > 0
 
 
 @LOOPS

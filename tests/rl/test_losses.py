@@ -465,3 +465,20 @@ def learn(seed, groups, steps=150):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_group_finds_the_rare_right_answer(seed):
     assert learn(seed, groups=4) > 0.9
+
+
+def test_a_divergence_without_weight_is_0_times_nothing_however_far_it_is():
+    logp, mask = batch_2_by_7()
+    far, advantages = torch.full((2, 7), 1000.0).double(), tensor([1.0, -1.0])
+    found = grpo_loss(logp, logp.detach(), advantages, mask, logp_ref=far)
+    plain = grpo_loss(logp, logp.detach(), advantages, mask)
+    assert found.kl == math.inf
+    slopes = [torch.autograd.grad(x.loss, logp)[0] for x in (found, plain)]
+    assert torch.equal(found.loss, plain.loss)
+    assert torch.equal(*slopes)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool])
+def test_marks_of_0_and_1_are_rewards_of_any_kind(kind):
+    marks = torch.tensor([[1.0, 0, 0, 0], [1, 1, 1, 1]])
+    assert torch.equal(group_advantages(marks.to(kind)), group_advantages(marks))

@@ -221,3 +221,16 @@ def test_a_cache_that_does_not_fit_is_refused(cache):
 def test_only_groups_with_different_rewards_are_mixed():
     rewards = torch.tensor([[1.0, 1, 1], [0.1, 0.1, 0.1], [1, 0, 1], [0, 0, 0]])
     assert mixed(rewards).tolist() == [False, False, True, False]
+
+
+def test_the_printed_objective_without_weight_needs_no_reference_and_fears_none():
+    logp, old, advantages, mask = batch()
+    far = torch.full_like(logp, 1000.0)
+    without = PrintedLoss(kl_weight=0.0)
+    plain, found = (without(logp, old, advantages, mask, ref) for ref in (None, far))
+    assert plain.kl == 0
+    assert found.kl == math.inf
+    assert found.loss.isfinite()
+    assert torch.equal(found.loss, plain.loss)
+    with pytest.raises(ValueError, match=r"kl_weight is 0\.001 and logp_ref is None"):
+        PrintedLoss()(logp, old, advantages, mask)

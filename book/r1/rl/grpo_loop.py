@@ -4,6 +4,7 @@ Read it from the top: what is asked and how it is learned, the loop, and then th
 functions that it calls. Its other parts are in rollout, rewards and losses.
 """
 
+import math
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -85,6 +86,8 @@ class Settings:
     `prompts` are the problems of a step, `scale` says whether advantages are divided
     by the standard deviation of their group. `loss` is called with logp, logp_old,
     advantages and mask; one that has a `kl_weight` other than 0 also gets logp_ref.
+
+    Raises ValueError for a temperature that is not above 0.
     """
 
     prompts: int = 32
@@ -93,10 +96,30 @@ class Settings:
     scale: bool = True
     loss: Callable[..., Loss] = GRPOLoss()
 
+    def __post_init__(self):
+        check_temperature(self.sampling)
+
+
+def check_temperature(sampling: Sampling) -> None:
+    """Refuse to learn from answers that are not drawn, with ValueError.
+
+    At a temperature of 0 the likeliest token has probability 1, and no gradient.
+    """
+    if not 0 < sampling.temperature < math.inf:
+        raise ValueError(
+            f"temperature is {sampling.temperature}; answers to learn from are drawn "
+            "at random, at a temperature above 0"
+        )
+
 
 def new_policy(base: Model) -> Model:
     """A copy of the base model to train, without its MTP modules."""
-    policy = Model(replace(base.config, num_nextn_predict_layers=0))
+    return copy_of(base)
+
+
+def copy_of(base: Model, **changes: bool) -> Model:
+    """The model without its MTP modules, in eval mode, with a changed configuration."""
+    policy = Model(replace(base.config, num_nextn_predict_layers=0, **changes))
     # In RL the MTP modules would get no gradient, and not follow the model's changes.
     weights = base.state_dict().items()
     policy.load_state_dict({k: v for k, v in weights if not k.startswith("mtp.")})

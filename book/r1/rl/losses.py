@@ -139,6 +139,8 @@ def grpo_loss(
         divergence = kl(
             logp.masked_fill(~mask, 0.0), logp_ref.masked_fill(~mask, 0.0).detach()
         )
+    # k_3 may be infinite far from the reference, and 0 times inf would be nan.
+    if kl_weight:
         objective = objective - kl_weight * divergence
     clipped = silenced(rho, token_advantages, clip)
     return Loss(

@@ -122,19 +122,32 @@ class PrintedLoss:
         logp_old: Float[Tensor, "batch seq"],
         advantages: Float[Tensor, " batch"],
         mask: Bool[Tensor, "batch seq"],
-        logp_ref: Float[Tensor, "batch seq"],
+        logp_ref: Float[Tensor, "batch seq"] | None = None,
     ) -> Loss:
-        """The loss; the loop gives `logp_ref` where `kl_weight` is not 0."""
-        # The log-probability of an answer is the sum of those of its tokens.
-        whole, old, ref = (
-            x.masked_fill(~mask, 0.0).sum(-1) for x in (logp, logp_old, logp_ref)
-        )
-        product = (whole - old.detach()).exp()
-        divergence = kl(whole, ref.detach())
-        surrogate = clipped_surrogate(product, advantages, self.clip)
+        """The loss; the loop gives `logp_ref` where `kl_weight` is not 0.
+
+        Raises ValueError for a KL weight without a reference.
+        """
+        if self.kl_weight and logp_ref is None:
+            raise ValueError(
+                f"kl_weight is {self.kl_weight} and logp_ref is None; give it"
+            )
+
+        def of_answer(token_logp: Tensor) -> Tensor:
+            # The log-probability of an answer is the sum of those of its tokens.
+            return token_logp.masked_fill(~mask, 0.0).sum(-1)
+
+        whole, old = of_answer(logp), of_answer(logp_old).detach()
+        product = (whole - old).exp()
+        objective = clipped_surrogate(product, advantages, self.clip)
+        divergence = torch.zeros_like(whole)
+        if logp_ref is not None:
+            divergence = kl(whole, of_answer(logp_ref).detach())
+        if self.kl_weight:
+            objective = objective - self.kl_weight * divergence
         gone = silenced(product, advantages, self.clip)[:, None].expand_as(logp)
         return Loss(
-            -(surrogate - self.kl_weight * divergence).mean(),
+            -objective.mean(),
             divergence.detach().mean(),
             aggregate(gone.to(logp.dtype), mask, "token"),
         )

@@ -11,9 +11,10 @@ from r1.model.transformer import Model
 from r1.rl.grpo_loop import (
     Environment,
     Updates,
+    check_temperature,
+    copy_of,
     describe,
     logprobs,
-    new_policy,
     of_answers,
     parts,
     progress,
@@ -36,6 +37,8 @@ class PPOSettings:
     `lam` is lambda of generalized advantage estimation, `critic_lr` the learning rate
     of the critic; `clip`, `how` and `constant` are those of GRPOLoss. In the first
     `critic_first` steps the critic learns and the policy does not.
+
+    Raises ValueError for a temperature that is not above 0.
     """
 
     prompts: int = 32
@@ -48,10 +51,16 @@ class PPOSettings:
     critic_lr: float = 3e-4
     critic_first: int = 0
 
+    def __post_init__(self):
+        check_temperature(self.sampling)
+
 
 def new_critic(base: Model) -> Model:
-    """A model of the policy's size whose first output is a value; it begins at 0."""
-    critic = new_policy(base)
+    """A model of the policy's size whose first output is a value; it begins at 0.
+
+    Its head is a matrix of its own, also where that of the base is the embedding.
+    """
+    critic = copy_of(base, tie_word_embeddings=False)
     # With V = 0 at the start, the first advantages are the rewards, without a random
     # critic's noise.
     torch.nn.init.zeros_(critic.head.weight)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from r1.rl.rollout import Rollout
@@ -58,33 +58,48 @@ def rule_reward(problem: Problem, text: str, form: float = 0.1) -> float:
 
 
 def score(rollout: Rollout, reward: Reward, step: int) -> Float[Tensor, " batch"]:
-    """The reward of every answer.
+    """The reward of every answer; True and False count as 1 and 0.
 
-    Raises FloatingPointError for one that is not finite, with step, prompt and value.
+    Raises FloatingPointError for one that is no number, or not a finite one, with step,
+    prompt and value.
     """
-    pairs = list(zip(rollout.problems, rollout.texts, strict=True))
-    values = [reward(problem, text) for problem, text in pairs]
-    for (problem, text), value in zip(pairs, values, strict=True):
-        if not math.isfinite(value):
+    numbers = []
+    for problem, text in zip(rollout.problems, rollout.texts, strict=True):
+        value = reward(problem, text)
+        number = _number(value)
+        if not math.isfinite(number):
             raise FloatingPointError(
-                f"step {step}: the reward of {text!r} to {problem.prompt!r} is {value}"
+                f"step {step}: the reward of {text!r} to {problem.prompt!r} is "
+                f"{value}; give a finite number"
             )
-    return torch.tensor(values)
+        numbers.append(number)
+    return torch.tensor(numbers)
+
+
+def _number(value: object) -> float:
+    """A number, of Python, NumPy or torch, as a float; nan for anything else."""
+    try:
+        # float would read a text too, and a reward that is a text is a mistake.
+        return math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return math.nan
 
 
 def group_advantages(
-    rewards: Float[Tensor, "prompts group"], scale: bool = True
+    rewards: Shaped[Tensor, "prompts group"], scale: bool = True
 ) -> Float[Tensor, "prompts group"]:
     r"""How much better than the rest of its group each answer is.
 
     $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the answers to one prompt,
-    without the division if not `scale`. The deviation is that of the group itself
+    without the division if not `scale`. Whole numbers and bools are taken as float
+    numbers. The deviation is that of the group itself
     (divided by G); TRL divides by G - 1 and adds 1e-4. A group whose rewards are all
     equal teaches nothing: exactly 0, in whatever way the mean is rounded.
 
     Raises ValueError for groups of one answer and for rewards that are not finite.
     Source: DeepSeekMath, section 4.1.2; DeepSeek-R1, equation 3.
     """
+    rewards = rewards if rewards.is_floating_point() else rewards.float()
     if rewards.shape[-1] < 2:
         raise ValueError("a group has 1 answer; sample at least 2 for each prompt")
     if not torch.isfinite(rewards).all():
