@@ -1,5 +1,7 @@
 """Sparse attention: two ways to the same numbers, and who learns from what."""
 
+import copy
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -145,3 +147,11 @@ def test_a_sparse_model_writes_with_its_cache_what_it_writes_without():
     for token in new:
         assert model(torch.tensor([ids]))[0, -1].argmax() == token
         ids.append(token)
+
+
+def test_a_sparse_model_that_has_learned_can_be_copied():
+    model = make_sparse(Model(CONFIG), k=3).train()
+    model(torch.tensor([[0, 3, 4, 5]]))
+    assert all(attn.index_loss.requires_grad for attn in sparse_layers(model))
+    other = copy.deepcopy(model)
+    assert {attn.index_loss for attn in sparse_layers(other)} == {None}

@@ -1,6 +1,8 @@
 """Experts: three computations that agree, a bias that only chooses, a fair load."""
 
+import copy
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -396,7 +398,7 @@ def test_the_bias_of_a_busy_expert_falls_and_that_of_a_lazy_one_rises():
     load = torch.tensor([10, 0, 5, 5])
     bias = update_bias(torch.zeros(4), load, 0.001)
     assert_close(bias, torch.tensor([-0.001, 0.001, 0, 0]))
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="it must be 0 or more"):
         update_bias(bias, load, -0.1)
 
 
@@ -442,6 +444,23 @@ def test_reading_counts_no_load():
     layer = new_layer().eval()
     layer(tokens())
     assert layer.gate.load.sum() == 0
+
+
+def test_writing_counts_no_load_in_the_middle_of_training():
+    model = Model(CONFIG).train()
+    sample(model, [[0, 3]], max_new_tokens=3)
+    assert [router.load.sum() for router in routers(model)] == [0, 0]
+    model(torch.tensor([[0, 3]]))
+    assert [router.load.sum() for router in routers(model)] == [4, 4]
+
+
+def test_a_model_that_has_read_can_be_copied_and_the_copy_has_read_nothing():
+    model, batch = Model(CONFIG), torch.tensor([[0, 3, 4]])
+    logits = model(batch)
+    other = copy.deepcopy(model)
+    assert [router.scores for router in routers(other)] == [None, None]
+    assert all(router.scores.requires_grad for router in routers(model))
+    assert torch.equal(other(batch), logits)
 
 
 def test_a_router_without_a_bias_says_so():
@@ -511,3 +530,10 @@ def test_a_model_with_experts_generates_with_its_cache():
     assert_close(torch.cat(parts, 1), model(text))
     answers = sample(model, text.tolist(), 4, 0.0, torch.Generator())
     assert len(answers) == 2
+
+
+def test_no_number_is_neither_a_speed_nor_a_load():
+    with pytest.raises(ValueError, match="speed is nan; it must be 0 or more"):
+        update_bias(torch.zeros(2), torch.ones(2), math.nan)
+    with pytest.raises(ValueError, match="the load holds no token"):
+        max_violation(torch.tensor([math.nan, 1.0]))

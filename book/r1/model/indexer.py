@@ -109,6 +109,11 @@ class SparseAttention(LatentAttention):
         super().__init__(config)
         self.indexer, self.k, self.by = Indexer(config), k, by
         self.impl = "masked"
+        self.index_loss: Tensor | None = None
+
+    def __getstate__(self) -> dict:
+        # As in Router: a copy has not seen what the loss is of.
+        return super().__getstate__() | {"index_loss": None}
 
     def _mix(
         self, x: Tensor, angles: Tensor, cache: KVCache | None, pads: Tensor | None

@@ -90,7 +90,7 @@ def max_violation(load: Tensor) -> Tensor:
     """
     load = load if load.is_floating_point() else load.double()
     mean = load.mean(-1)
-    if (mean <= 0).any():
+    if not (mean > 0).all():  # nan is not above 0 either
         raise ValueError("the load holds no token; count it over a batch first")
     return load.amax(-1) / mean - 1
 
@@ -103,11 +103,11 @@ def update_bias(
     $b_i \leftarrow b_i + \gamma\,\mathrm{sign}(\overline{c} - c_i)$ with $c_i$ = `load`
     and $\gamma$ = `speed`.
 
-    Raises ValueError for a negative speed, which would unbalance.
+    Raises ValueError for a speed that is negative, which would unbalance, or nan.
     Source: Wang et al., 2024, algorithm 1; DeepSeek-V3, section 2.1.2.
     """
-    if speed < 0:
-        raise ValueError(f"speed is {speed}; it must not be negative")
+    if not speed >= 0:
+        raise ValueError(f"speed is {speed}; it must be 0 or more")
     # +1 for an expert with too few tokens: its bias rises and it is chosen more often.
     # The size of the difference does not enter, so a step is always speed.
     load = load.to(bias.dtype)
@@ -157,8 +157,9 @@ class Router(nn.Module):
 
     $s_i = \sigma(x^\top e_i)$, or a softmax over the experts, then `route`. The bias
     is a buffer: no gradient reaches it, checkpoints hold it. `scores` and `indices`
-    are those of the last pass; while training, the `load` of the experts is counted
-    over all passes until `update_bias` or `take_load` uses it up.
+    are those of the last pass, and a copy of the router has none; while training, the
+    `load` of the experts is counted over all passes that learn, which are those with
+    gradients, until `update_bias` or `take_load` uses it up.
 
     Source: DeepSeek-V3, equations 12 to 16.
     """
@@ -206,10 +207,14 @@ class Router(nn.Module):
             config.route_scale,
         )
         self.scores, self.indices = scores, indices
-        # Evaluation must not move the biases, so only training passes count.
-        if self.training:
+        # Neither evaluation nor sampling moves the biases: only training passes count.
+        if self.training and torch.is_grad_enabled():
             self.load += count_load(indices, config.n_routed_experts)
         return weights.to(x.dtype), indices
+
+    def __getstate__(self) -> dict:
+        # For copies and files: the scores of a pass hold its graph, which has no copy.
+        return super().__getstate__() | {"scores": None, "indices": None}
 
     @torch.no_grad()
     def update_bias(self, speed: float) -> Int[Tensor, " experts"]:
