@@ -301,3 +301,20 @@ def test_errors_name_the_value_and_the_remedy():
         sample_with_drafts(model, PROMPT, MTPDrafter(model), 0)
     with pytest.raises(ValueError, match=r"temperature is -1\.0"):
         distribution(torch.zeros(1, 3), -1.0)
+
+
+def test_a_text_that_outgrows_the_drafters_context_goes_on_without_drafts():
+    model = new_model(0)
+    config = replace(CONFIG, num_nextn_predict_layers=0, max_seq_len=16)
+    small = Model(config).double().eval()
+    small.load_state_dict(model.state_dict())
+    text = sample(model, [PROMPT], 24, temperature=0.0)[0]
+    assert len(PROMPT) + len(text) > 20
+    done = sample_with_drafts(model, PROMPT, ModelDrafter(small, 3), 24, 0.0)
+    assert done.tokens == text
+    # From 10 tokens and from 14 it guesses three; the last of these takes all of the 16
+    # that it can read. From 18 on it is silent.
+    assert len(PROMPT) == 9
+    assert done.kept == done.guessed == 6
+    long = PROMPT + text
+    assert sample_with_drafts(model, long, ModelDrafter(small, 3), 4).guessed == 0

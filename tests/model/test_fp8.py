@@ -1,5 +1,6 @@
 """Formats, scales, short sums and the linear layer that is made of them."""
 
+import inspect
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -577,3 +578,23 @@ def test_experts_that_are_shared_out_compute_in_float32(tmp_path, monkeypatch):
     command = ["--out", str(tmp_path / "a"), "--dtype", "fp8"]
     with pytest.raises(SystemExit, match="leave out --dtype"):
         pretrain.main([*command, "--parallel", "experts"])
+
+
+@both
+@pytest.mark.parametrize("tile", [None, (128, 128), (1, 128)], ids=str)
+def test_numbers_of_torchs_own_eight_bits_are_dequantized_as_ours(fmt, tile):
+    x = normal(200, 300)
+    q, scales = quantize(x, tile, fmt, power_of_two=True)
+    found = dequantize(q.to(TORCH[fmt]), scales.to(torch.float8_e8m0fnu), tile)
+    assert_close(found, dequantize(q, scales, tile), **EXACT)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (2, 1), (3, 2)])
+def test_scales_that_are_not_one_a_tile_are_refused(shape):
+    with pytest.raises(ValueError, match=r"\(200, 300\) in tiles of .* has \(2, 3\)"):
+        dequantize(normal(200, 300), torch.ones(shape), (128, 128))
+
+
+def test_a_product_of_matrices_that_do_not_fit_is_refused():
+    with pytest.raises(ValueError, match="the inner axes must be equal"):
+        inspect.unwrap(limited_matmul)(normal(2, 64), normal(1, 3))

@@ -62,7 +62,7 @@ class Drafter(Protocol):
 
     `hidden` has the main model's states at the positions that are new since the last
     call: text has one token more than there are states so far. `choose` draws tokens.
-    `most` is `count`, or fewer at the end of a text.
+    `most` is `count`, or fewer at the end of a text. It may guess fewer, or nothing.
     """
 
     count: int
@@ -120,7 +120,10 @@ class MTPDrafter:
 
 
 class ModelDrafter:
-    """Guesses `count` tokens with a smaller model of the same vocabulary."""
+    """Guesses `count` tokens with a smaller model of the same vocabulary.
+
+    Where the text has outgrown the smaller model's `max_seq_len`, it is silent.
+    """
 
     def __init__(self, model: Model, count: int):
         self.model, self.count = model, count
@@ -131,6 +134,10 @@ class ModelDrafter:
         self, text: list[int], hidden: Tensor, choose: Choose, most: int
     ) -> Drafts:
         """See Drafter."""
+        # To guess one token it reads the whole text, and for each further one a guess.
+        most = min(most, self.model.config.max_seq_len - len(text) + 1)
+        if most < 1:
+            return _silent(self.model.config.vocab_size, hidden)
         pairs = zip(self.read, text[:-1], strict=False)
         # What both texts begin with is in the caches already. The last token is left
         # out, because at least one token must be read to get logits.
@@ -148,6 +155,10 @@ class ModelDrafter:
         # The last draft was drawn, but the small model has not read it.
         self.read = text[:-1]
         return torch.tensor([text[-most:]]), torch.stack(drawn_from, dim=1)
+
+
+def _silent(vocab_size: int, like: Tensor) -> Drafts:
+    return torch.empty(1, 0, dtype=torch.int64), like.new_empty(1, 0, vocab_size)
 
 
 class LookupDrafter:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from r1.model.moe import Experts
@@ -150,14 +150,27 @@ def quantize(
 
 def dequantize(
     q: Float[Tensor, "rows columns"],
-    scales: Float[Tensor, "down across"],
+    scales: Shaped[Tensor, "down across"],
     tile: Tile = None,
 ) -> Float[Tensor, "rows columns"]:
     """The numbers that were quantized: each times the scale of its tile.
 
+    Numbers and scales may be of torch's own types of eight bits.
+
+    Raises ValueError for scales that are not one for each tile.
     Source: `weight_dequant` of DeepSeek's inference code.
     """
-    return _join(_cut(q, tile) * scales[:, None, :, None], *q.shape)
+    # torch has no arithmetic in eight bits; every number of them is one of float32.
+    q, scales = (x.float() if x.itemsize == 1 else x for x in (q, scales))
+    tiles = _cut(q, tile)
+    wanted = tiles.shape[0], tiles.shape[2]
+    # A single row of scales would be taken for all rows of tiles.
+    if scales.shape != wanted:
+        raise ValueError(
+            f"scales have the shape {tuple(scales.shape)}; a matrix of "
+            f"{tuple(q.shape)} in tiles of {tile or 'all of it'} has {wanted}"
+        )
+    return _join(tiles * scales[:, None, :, None], *q.shape)
 
 
 def fake_quantize(
@@ -207,13 +220,17 @@ def limited_matmul(
     Exponents are those of the factors, so a and b should hold numbers of `fmt`.
     `rounding` is "truncate" (toward zero, the hardware's), "nearest" or "stochastic".
 
-    Raises ValueError for another rounding, and for `promote` that is no multiple of
-    `group`.
+    Raises ValueError for another rounding, for inner axes that differ, and for
+    `promote` that is no multiple of `group`.
     Source: DeepSeek-V3, sections 3.3.2 and 3.5.2; Xie et al., 2025, whose model of the
     Hopper instruction gives the numbers that a test pins.
     """
     if promote and promote % group:
         raise ValueError(f"promote is {promote}; use a multiple of group={group}")
+    if a.shape[1] != len(b):
+        raise ValueError(
+            f"{tuple(a.shape)} times {tuple(b.shape)}: the inner axes must be equal"
+        )
     # float64 holds a product of two FP8 numbers and their sums exactly, so all rounding
     # is the rounding that we ask for below.
     a, b = a.double(), b.double()
