@@ -16,7 +16,12 @@ LEVEL = 0.05  # a verdict is wrong at most this often where there is no differen
 
 
 def _numbers(values: Iterable) -> np.ndarray:
-    return np.array([float(value) for value in values])
+    numbers = np.array([float(value) for value in values])
+    # Of nan every comparison is false, and a verdict would be drawn from that.
+    if not np.isfinite(numbers).all():
+        bad = numbers[~np.isfinite(numbers)][0]
+        raise ValueError(f"a value is {bad}; leave out what was not measured")
+    return numbers
 
 
 def half_width(values: Iterable, level: float = 0.95) -> float:
@@ -25,7 +30,8 @@ def half_width(values: Iterable, level: float = 0.95) -> float:
     $s$ is the standard deviation of the n values, divided by n - 1, and $t_{n-1}$ the
     quantile of Student's distribution that leaves (1 - `level`) / 2 on each side.
 
-    Raises ValueError for fewer than two values and for a level outside of 0 to 1.
+    Raises ValueError for fewer than two values, for one that is not finite, and for a
+    level outside of 0 to 1.
     Source: Student, 1908.
     """
     values = _numbers(values)
@@ -63,7 +69,8 @@ def permutation_test(first: Iterable, second: Iterable, paired: bool) -> float:
     far from 0 as the measured one, so it cannot be below 2 / ways: 1/16 for five pairs,
     1/126 for five against five.
 
-    Raises ValueError for fewer than two values, or pairs of unequal number.
+    Raises ValueError for fewer than two values, for one that is not finite, and for
+    pairs of unequal number.
     Source: Fisher, 1935.
     """
     first, second = _checked(first, second, paired)
@@ -84,6 +91,7 @@ def holm(p_values: Iterable) -> list[float]:
     fall below the one before it. Then the chance of one false verdict or more in the
     whole family is at most the level.
 
+    Raises ValueError for a p-value that is not finite.
     Source: Holm, 1979.
     """
     p = _numbers(p_values)
@@ -151,7 +159,8 @@ def compare(
     Not paired, the interval is Welch's and the p-value that of the exact
     `permutation_test`.
 
-    Raises ValueError for fewer than two values, or pairs of unequal number.
+    Raises ValueError for fewer than two values, for one that is not finite, and for
+    pairs of unequal number.
     Source: Student, 1908; Welch, 1947; Fisher, 1935.
     """
     first, second = _checked(first, second, paired)

@@ -113,3 +113,18 @@ def test_impossible_shares_are_refused():
     for hits, of in ((3, 2), (-1, 2), (0, 0)):
         with pytest.raises(ValueError, match="give 0 <= hits"):
             wilson(hits, of)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_verdict_is_drawn_from_what_is_no_number(bad):
+    holed, whole = [bad, 1.0, 2.0], [1.0, 2.0, 3.0]
+    calls = (
+        lambda: compare("a - b", holed, whole, True),
+        lambda: compare("a - b", whole, holed, True, paired=False),
+        lambda: half_width(holed),
+        lambda: permutation_test(holed, whole, True),
+        lambda: holm([bad]),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=f"a value is {bad}; leave out"):
+            call()

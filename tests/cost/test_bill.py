@@ -141,9 +141,10 @@ def test_the_bill_implies_its_utilization():
     assert TrainingBill(training_flops(V3)).utilization == round(share, 4)
 
 
-def test_hours_that_are_none_are_refused():
+@pytest.mark.parametrize("hours", [0.0, -1.0, float("nan")])
+def test_hours_that_are_none_are_refused(hours):
     with pytest.raises(ValueError, match="more than 0 GPU hours"):
-        utilization(1e20, 0.0)
+        utilization(1e20, hours)
 
 
 def test_defaults_give_the_bill_of_the_report():

@@ -1,5 +1,6 @@
 """What tokens cost on the way, as published, and two processes that hide it."""
 
+import math
 import time
 
 import pytest
@@ -35,6 +36,10 @@ def test_four_nodes_leave_nvlink_time_for_the_published_thirteen_experts():
 def test_a_wire_without_bandwidth_is_refused():
     with pytest.raises(ValueError, match="bandwidth is 0; choose"):
         all_to_all_seconds(1, 1, 1, 0)
+    with pytest.raises(ValueError, match="bandwidth is nan; choose"):
+        all_to_all_seconds(1, 1, 1, math.nan)
+    with pytest.raises(ValueError, match="nvlink is 0; choose"):
+        token_seconds(1, 1, 1, 50e9, 0)
 
 
 class Wire:

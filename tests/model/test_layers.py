@@ -80,5 +80,7 @@ def test_yarn_at_the_size_of_v3():
 def test_yarn_with_factor_one_changes_nothing():
     assert_close(yarn_speeds(8, 10000.0, 1.0, 64), rotary_speeds(8))
     assert yarn_mscale(1.0) == yarn_mscale(0.5) == 1.0
+    with pytest.raises(ValueError, match="factor is nan"):
+        yarn_speeds(8, 1e4, float("nan"), 64)
     with pytest.raises(ValueError, match=r"factor is 0\.5"):
         yarn_speeds(8, 10000.0, 0.5, 64)

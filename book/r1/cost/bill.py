@@ -57,7 +57,7 @@ def utilization(flops: float, hours: float, peak: float = PEAK) -> float:
 
     Raises ValueError unless `hours` is positive.
     """
-    if hours <= 0:
+    if not hours > 0:  # nan is not above 0 either
         raise ValueError(f"hours is {hours!r}; a run takes more than 0 GPU hours")
     return flops / (3600 * hours * peak)
 

@@ -52,7 +52,8 @@ class Times:
     wire: Number = 0
 
     def __post_init__(self):
-        if self.forward <= 0 or self.wire < 0:
+        # Written with not, so that nan is refused: no comparison with it holds.
+        if not (self.forward > 0 and self.wire >= 0):
             raise ValueError(
                 f"forward is {self.forward} and wire {self.wire}; choose a forward "
                 "above 0 and a wire of 0 or more"
@@ -62,7 +63,7 @@ class Times:
                 f"weight is {self.weight} and backward {self.backward}; weight is a "
                 "part of backward, choose it above 0 and below backward"
             )
-        if self.pair < max(self.forward, self.backward):
+        if not self.pair >= max(self.forward, self.backward):
             raise ValueError(
                 f"both is {self.both}; two passes that overlap take as long as the "
                 f"longer one or more, choose {max(self.forward, self.backward)} or more"

@@ -18,8 +18,7 @@ def all_to_all_seconds(
     Raises ValueError for a bandwidth that is not positive.
     Source: DeepSeek's Insights paper, section 2.3.2.
     """
-    if bandwidth <= 0:
-        raise ValueError(f"bandwidth is {bandwidth}; choose bytes a second above 0")
+    _above_zero(bandwidth=bandwidth)
     return (there + back) * tokens * experts * width / bandwidth
 
 
@@ -36,8 +35,16 @@ def token_seconds(
     \cdot \mathrm{size} / \mathrm{nvlink}$: the vector goes to each node once, and there
     to each of its experts; bandwidths in bytes a second.
 
+    Raises ValueError for a bandwidth that is not positive.
     Source: DeepSeek-V3, section 3.2.2.
     """
+    _above_zero(infiniband=infiniband, nvlink=nvlink)
     # InfiniBand connects nodes, NVLink the GPUs of one node. In V3 both transfers
     # overlap, so the larger number decides.
     return nodes * size / infiniband, experts * size / nvlink
+
+
+def _above_zero(**bandwidths: float | int) -> None:
+    for name, value in bandwidths.items():
+        if not value > 0:  # nan is not above 0 either
+            raise ValueError(f"{name} is {value}; choose bytes a second above 0")

@@ -115,10 +115,10 @@ def yarn_speeds(
     ($\gamma_i = 0$) are slowed down by $s$ = `factor`, with a ramp from pair `low` to
     pair `high` of yarn_range.
 
-    Raises ValueError for a factor below 1 and for an odd width.
+    Raises ValueError for a factor that is not 1 or more, and for an odd width.
     Source: Peng et al., 2023, section 3.2; DeepSeek's `inference/model.py`.
     """
-    if factor < 1:
+    if not factor >= 1:  # nan is neither above 1 nor below
         raise ValueError(f"factor is {factor}; a context is extended by 1 or more")
     speeds = rotary_speeds(width, theta)
     low, high = yarn_range(width, theta, original_seq_len, beta_fast, beta_slow)

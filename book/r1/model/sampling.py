@@ -36,9 +36,10 @@ def distribution(
 ) -> Float[Tensor, "*batch vocab"]:
     r"""$\mathrm{softmax}(z / \tau)$; all of it on the likeliest token at $\tau = 0$.
 
-    Raises ValueError for a negative temperature.
+    Raises ValueError for a temperature that is negative or no number.
     """
-    if temperature < 0:
+    # not (t >= 0) and not t < 0: every comparison with nan is false.
+    if not temperature >= 0:
         raise ValueError(f"temperature is {temperature}; it must be 0 or more")
     if temperature == 0:
         best = logits.argmax(-1)
