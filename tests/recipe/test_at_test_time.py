@@ -216,3 +216,9 @@ def test_an_answer_without_weight_has_no_vote():
     # Of two digits with one vote each the first is said first by one that has a vote.
     texts = [f"<answer>3</answer>{EOS}", BARE, f"<answer>3</answer>{EOS}"]
     assert vote(SIX, texts, [0.0, 1.0, 1.0]) == "9"
+
+
+@pytest.mark.parametrize("counts", [Counts(-1, (4,), 1), Counts(2, (4, -1), 1)])
+def test_a_negative_count_of_votes_is_refused(counts):
+    with pytest.raises(ValueError, match="a count is 0 or more"):
+        vote_at_k(counts, 1)

@@ -7,7 +7,7 @@ import torch
 
 from r1.model.config import ModelConfig
 from r1.model.transformer import Model
-from r1.train.evaluation import answer_often, majority_right, pass_at_k
+from r1.train.evaluation import answer_often, evaluate, majority_right, pass_at_k
 
 
 @pytest.mark.parametrize(("samples", "right", "k"), [(6, 2, 3), (5, 0, 2), (4, 4, 1)])
@@ -29,6 +29,17 @@ def test_pass_at_1_is_accuracy_and_pass_at_all_is_whether_any_is_right():
 def test_a_k_that_cannot_be_drawn_is_refused(k):
     with pytest.raises(ValueError, match=f"k is {k}; choose between 1 and all 8"):
         pass_at_k(8, 3, k)
+
+
+@pytest.mark.parametrize("right", [-1, 9])
+def test_more_right_ones_than_samples_or_fewer_than_none_are_refused(right):
+    with pytest.raises(ValueError, match=f"{right} are right; choose between 0 and 8"):
+        pass_at_k(8, right, 1)
+
+
+def test_an_evaluation_asks_something():
+    with pytest.raises(ValueError, match="problems is 0; ask at least 1"):
+        evaluate(Model(ModelConfig.dense()), 3, 0)
 
 
 def test_a_majority_is_shared_where_votes_are_equal():

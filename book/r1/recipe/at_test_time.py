@@ -128,8 +128,10 @@ def vote_at_k(counts: Counts, k: int) -> float:
 
     $\prod_d \left( \sum_{j<r} \binom{n_d}{j} x^j + \binom{n_d}{r} x^r y \right)$.
 
-    Raises ValueError for a k that is not between 1 and n.
+    Raises ValueError for a k that is not between 1 and n, and for a negative count.
     """
+    if min(counts.right, counts.silent, *counts.others) < 0:
+        raise ValueError(f"{counts}: a count is 0 or more")
     n = counts.right + sum(counts.others) + counts.silent
     if not 1 <= k <= n:
         raise ValueError(f"k is {k}; choose between 1 and all {n} answers")

@@ -33,7 +33,11 @@ def evaluate(
     a thought. accuracy_thinking, accuracy_bare: of those with, without. form: of
     all, in the right form. length: new tokens an answer. mistakes: of the steps of
     the thoughts. repaired: of the mistakes.
+
+    Raises ValueError for fewer than one problem.
     """
+    if problems < 1:
+        raise ValueError(f"problems is {problems}; ask at least 1")
     rng = random.Random(f"evaluate/{seed}/{terms}")
     asked = [
         random_problem(rng, (terms, terms), held_out=True) for _ in range(problems)
@@ -137,11 +141,14 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     $1 - \binom{n - c}{k} / \binom{n}{k}$ for n samples of which c are right, which is
     right on average where 1 - (1 - c/n)^k is too small.
 
-    Raises ValueError for a k that is not between 1 and `samples`.
+    Raises ValueError for a k that is not between 1 and `samples`, and for a number of
+    right ones that is not between 0 and `samples`.
     Source: Chen et al., 2021, equation 1.
     """
     if not 1 <= k <= samples:
         raise ValueError(f"k is {k}; choose between 1 and all {samples} samples")
+    if not 0 <= right <= samples:
+        raise ValueError(f"{right} are right; choose between 0 and {samples} samples")
     # The share of the subsets of k samples in which none is right. comb is 0 where
     # fewer than k are wrong; integers keep it exact.
     return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
