@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch
 
-STYLE = Path(__file__).parent.parent / "_static/r1.mplstyle"
+STYLE = Path(__file__).with_name("r1.mplstyle")
 
 # Okabe and Ito's colors, each with one meaning throughout the book.
 COLORS = {

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from r1.train.records import DATA
+from r1.train.records import DATA, NOT_INSTALLED
 
 SURE = ("opened", "transcription", "second-hand", "computed")
 
@@ -40,8 +40,10 @@ class Published(NamedTuple):
 def read_ledger(path: Path = DATA / "published.csv") -> dict[str, Published]:
     """All rows of the ledger by their id.
 
-    Raises ValueError for an id that stands there twice.
+    Raises ValueError for an id that stands there twice, and FileNotFoundError.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path.name}; {NOT_INSTALLED}")
     with path.open(newline="", encoding="utf-8") as file:
         rows = [Published(**row) for row in csv.DictReader(file)]
     ledger = {row.id: row for row in rows}

@@ -20,10 +20,16 @@ from r1.model.files import write_atomically
 BOOK = Path(__file__).parents[2]
 DATA = BOOK / "data"
 ORIGIN = ("command", "commit", "device", "date")
+NOT_INSTALLED = (
+    "the book's data are not installed with its package: clone the book's repository, "
+    "and there pip install -e ."
+)
 
 
 def _git(*words: str) -> str:
     """What git says of the book; nothing where there is no git or no checkout."""
+    if not DATA.is_dir():  # installed, and maybe within another checkout
+        return ""
     command = ["git", "-C", str(BOOK), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -118,6 +124,16 @@ def _read_table(path: Path, changed: int) -> dict[str, Cells]:
     return tables
 
 
+def tables(folder: Path = DATA) -> list[str]:
+    """The published tables, such as "rl/steps": files whose first column is a run."""
+    names = []
+    for path in sorted(Path(folder).glob("*/*.csv")):
+        with path.open(encoding="utf-8") as file:
+            if file.readline().startswith("run,"):
+                names.append(f"{path.parent.name}/{path.stem}")
+    return names
+
+
 def read_table(table: str, folder: Path = DATA) -> dict[str, Cells]:
     """The runs of a published table, such as "rl/steps", each with its cells as text.
 
@@ -125,9 +141,9 @@ def read_table(table: str, folder: Path = DATA) -> dict[str, Cells]:
     """
     path = Path(folder, f"{table}.csv")
     if not path.exists():
-        files = (file.relative_to(folder) for file in Path(folder).glob("*/*.csv"))
-        available = ", ".join(sorted(file.with_suffix("").as_posix() for file in files))
-        raise FileNotFoundError(f"there is no table {table}; there are: {available}")
+        available = f"there are: {', '.join(tables(folder))}"
+        remedy = available if Path(folder).is_dir() else NOT_INSTALLED
+        raise FileNotFoundError(f"there is no table {table}; {remedy}")
     # The time of the last change is part of the cache's key, so a file that is written
     # again is read again.
     return _read_table(path, path.stat().st_mtime_ns)
@@ -206,11 +222,14 @@ def read_rows(path: Path, before: int) -> list[dict[str, int | float]]:
 def check_notes(name: str, notes: dict, wanted: dict) -> None:
     """Refuse to go on from a checkpoint that was made with other options.
 
-    Raises SystemExit with the first option that differs.
+    `step` and `finished` are no options: they say how far the run was.
+
+    Raises SystemExit with the first option that differs, or that only one of both has.
     """
-    for option, value in wanted.items():
-        if notes.get(option) != value:
+    for option in dict.fromkeys((*wanted, *notes)):
+        had, has = notes.get(option), wanted.get(option)
+        if had != has and option not in ("step", "finished"):
             raise SystemExit(
-                f"{name} was made with {option}={notes.get(option)}, not {value}; "
+                f"{name} was made with {option}={had}, not {has}; "
                 "resume with the same options"
             )
