@@ -97,6 +97,8 @@ def rehearse(assignment: Assignment, folder: Path, students: int = 40) -> list[d
     for variant in [*wrong, *[right] * (len(waiting) - len(wrong))]:
         files = {book: _notebook(assignment, variant), **variant.files}
         status = status_of(assignment, files)
+        if len(variant.cells) > len(right.cells):  # what defines a name anew is said
+            status = "ok or look"
         hand_in(files, points(assignment, variant.fails), status)
     for name, data in whole.items():
         write(folder / "class" / STRANGER / name, data)

@@ -129,6 +129,18 @@ def test_each_by_itself(judged, change):
         assert not lost(judged(plain(changed([change], seed))))
 
 
+def test_what_was_not_run_is_said_to_the_student_and_costs_no_look(judged):
+    book = json.loads(RIGHT)
+    book["cells"][1:1] = [code("!ls"), code("%%bash\nls"), code("1 / 0")]
+    result = judged(plain(book))
+    assert (result.status, result.questions) == ("ok", FULL)
+    assert result.cells == {
+        "1": "line 1: `!ls` was not run: grading has no shell",
+        "2": "line 1: the cell below `%%bash` was not run",
+        "3": "ZeroDivisionError: division by zero (line 1 of <module>: 1 / 0)",
+    }
+
+
 def test_a_starter_as_it_is_given_out_needs_no_look(judged):
     assert judged(json.dumps(starter(EXAMPLE)).encode()).status == "ok"
 

@@ -50,8 +50,8 @@ NOTHING = dict.fromkeys(
      0xFEFF], ""
 )  # fmt: skip
 INVISIBLE = re.compile(f"[{''.join(map(chr, SPACES | NOTHING))}]")
-MOST = 3 * 10**5  # characters times the lines to turn: half a second of work
-ALL = 10 * MOST  # the same for all cells of a notebook
+MOST = 3 * 10**5  # characters times the lines to turn: a second of work or so
+ALL = 10**6  # the same for all cells of a notebook
 DEPTH = 8  # cell magics within each other
 
 
@@ -98,10 +98,10 @@ def plain(source: str, depth: int = 0) -> Plain:
     """Turn a cell into plain Python, with a line for each of its lines."""
     if not _odd(source):
         return Plain(source)
-    if is_python(source) and not ALSO_PYTHON.search(source):
-        return Plain(source)
     if _work(source) > MOST or depth > DEPTH:
         return _too_much(source)
+    if is_python(source) and not ALSO_PYTHON.search(source):
+        return Plain(source)
     found = _turned(source, depth)
     if not is_python(found.source):
         if INVISIBLE.search(source):
