@@ -248,10 +248,21 @@ def guard_edits(notebook, twin, path):
         )
 
 
+def writable(*folders):
+    """Refuse before a cell is run what could not be written afterwards."""
+    for folder in folders:
+        if not os.access(folder, os.W_OK):
+            raise Problem(
+                f"{folder} is not to be written into; copy the book to a folder that "
+                "is, or compare only, with --check"
+            )
+
+
 def execute(name, book, timeout, refresh):
     """Format the twin, run the notebook and write it; a line says how it went."""
     start = time.time()
     twin, path = pair(name, book)
+    writable(twin.parent, path.parent)
     notebook = read_twin(twin)
     guard_edits(notebook, twin, path)
     notebook = formatted(notebook, twin)
@@ -342,7 +353,7 @@ def main(arguments=None, book=BOOK):
             execute(name, book, options.timeout, options.refresh)
         for name in reader().renew(book)[0]:
             print(f"{name}: plain notebook written")
-    except Problem as problem:
+    except (Problem, OSError) as problem:
         text = str(problem)
         print(text if sys.stderr.isatty() else COLOR.sub("", text), file=sys.stderr)
         return 1

@@ -753,7 +753,7 @@ def main(arguments=None):
             print(f"{name}: plain notebook written")
         for name in lost:
             print(f"{name} leads nowhere", file=sys.stderr)
-    except Problem as problem:
+    except (Problem, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from unittest import mock
 
 import execute
 import nbformat
@@ -189,6 +191,24 @@ def test_an_interrupted_write_leaves_the_old_notebook(book, author, monkeypatch)
         run(book)
     assert stored(book) == before
     assert not [path for path in book.iterdir() if path.name[0] == "."]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "while it is written"])
+def test_a_book_that_cannot_be_written_is_said_in_one_line(
+    book, author, capsys, monkeypatch, late
+):
+    author(HEADER + cell("1"))
+    if late:
+        denied = PermissionError(30, "Read-only file system", "01_demo.md")
+        monkeypatch.setattr(Path, "write_text", mock.Mock(side_effect=denied))
+        said = "Read-only file system: '01_demo.md'"
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        said = "text is not to be written into; copy the book"
+    monkeypatch.setattr(execute, "run", mock.Mock(side_effect=AssertionError))
+    assert run(book) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_edits_made_in_the_notebook_are_not_overwritten(book, author, capsys):
