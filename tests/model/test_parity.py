@@ -205,6 +205,9 @@ def test_what_transformers_cannot_be_is_refused(tmp_path):
     for field, value in (refused | {"latent_norm_eps": 1e-2}).items():
         with pytest.raises(ConfigError, match=field):
             to_transformers(Model(replace(BASE, **{field: value})), tmp_path / "a")
+    unscaled = replace(CONFIGS["yarn"], mscale=0.0)  # their logits would be off by 3
+    with pytest.raises(ConfigError, match="mscale_all_dim is missing or 0"):
+        to_transformers(Model(unscaled), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -229,7 +229,7 @@ def check_transformers(data: dict[str, Any]) -> None:
     rope = data.get("rope_parameters") or {}
     if rope.get("rope_type") == "yarn" and not rope.get("mscale_all_dim"):
         raise ConfigError(
-            "mscale_all_dim is missing, and then Transformers stretches the rotary "
+            "mscale_all_dim is missing or 0, and then Transformers stretches the rotary "
             "part of a query alone; give mscale_all_dim the value of mscale"
         )
 
@@ -269,10 +269,12 @@ def to_hugging_face(config: Any) -> dict[str, Any]:
     if config.yarn:
         rope = {name: getattr(config, ours) for name, ours in HUGGING_FACE_ROPE.items()}
         rope |= {"rope_type": "yarn", "mscale": config.mscale}
-    return values | {
+    values |= {
         "architectures": ["DeepseekV3ForCausalLM"],
         "model_type": "deepseek_v3",
         "num_key_value_heads": config.n_heads,
         "hidden_act": "silu",
         "rope_parameters": rope,
     }
+    check_transformers(values)  # what is refused from there is not sent there either
+    return values
