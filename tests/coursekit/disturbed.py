@@ -152,6 +152,17 @@ def indented(book: Book, random_: random.Random) -> None:
         book["cells"][n]["source"] = textwrap.indent(source, first, lambda line: True)
 
 
+def with_tabs(book: Book, _: random.Random) -> None:
+    """Cells indented by tabs, all through."""
+    for n in answers(book):
+        lines = book["cells"][n]["source"].split("\n")
+        depths = [len(line) - len(line.lstrip(" ")) for line in lines]
+        parts = zip(depths, lines, strict=True)
+        tabbed = [f"{chr(9) * (depth // 4)}{line[depth:]}" for depth, line in parts]
+        if not any(depth % 4 for depth in depths):
+            book["cells"][n]["source"] = "\n".join(tabbed)
+
+
 def with_empty_lines(book: Book, _: random.Random) -> None:
     """Space that some editors leave at the ends."""
     for cell in book["cells"]:
@@ -250,6 +261,7 @@ HARMLESS: list[Change] = [
     below_magics,
     lines_inside,
     indented,
+    with_tabs,
     with_empty_lines,
     merged,
     split,

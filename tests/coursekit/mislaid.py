@@ -72,6 +72,15 @@ def hidden_characters(book: Book, random_: random.Random) -> None:
     cell["source"] = "\n".join(lines)
 
 
+def tabs_among_spaces(book: Book, random_: random.Random) -> None:
+    """Some lines indented by tabs, which look the same."""
+    cell = book["cells"][random_.choice(answers(book))]
+    lines = cell["source"].split("\n")
+    for n in random_.sample(range(len(lines)), len(lines) // 3):
+        lines[n] = lines[n].replace("        ", "\t")
+    cell["source"] = "\n".join(lines)
+
+
 def helper_not_run(book: Book, random_: random.Random) -> None:
     """What an answer needs, in a cell that grading does not run."""
     n = random_.choice(answers(book))
@@ -132,6 +141,7 @@ OTHERS: list[Change] = [
     imports_last,
     in_one_cell,
     hidden_characters,
+    tabs_among_spaces,
     helper_not_run,
     renamed,
     deleted,

@@ -25,7 +25,7 @@ UNKNOWN = re.compile(rf"{re.escape(MISSING)}(\w+)|name '(\w+)' is not defined")
 def broken(wrong: Mapping[int, str], notebook: Notebook) -> list[str]:
     """Remarks on cells that answer a question and raised what is seldom meant."""
     return [
-        _raised(question, number, text)
+        _raised(question, number, text, notebook)
         for number, text in wrong.items()
         for question in notebook.answers.get(number, ())
         if text.partition(":")[0] in BROKEN
@@ -68,7 +68,7 @@ def _on(
     left = [n for n in own if _left(n, wrong.get(n, ""), question, notebook)]
     for number in own:
         if number in wrong and number not in left:
-            yield _raised(question, number, wrong[number])
+            yield _raised(question, number, wrong[number], notebook)
     failed = [v for v in verdicts if v.question == question and not v.passed]
     if not left:
         for verdict in failed:
@@ -114,8 +114,18 @@ def _also(name: str, notebook: Notebook) -> str:
     )
 
 
-def _raised(question: str, number: int, text: str) -> str:
-    return f"{question}: code cell {number}: {' '.join(text.split())[:200]}"
+def _raised(question: str, number: int, text: str, notebook: Notebook) -> str:
+    said = f"{question}: code cell {number}: {' '.join(text.split())[:200]}"
+    if not (unknown := UNKNOWN.match(text.partition(": ")[2])):
+        return said
+    name = unknown[1] or unknown[2]
+    imports = re.compile(rf"^\s*(?:from .*)?import .*\b{name}\b", re.MULTILINE)
+    makes = {cell.number for cell in defining(notebook, name) if cell.kind == "code"}
+    for cell in notebook.saved:
+        if cell.kind == "code" and cell.number > number:
+            if cell.number in makes or imports.search(cell.source):
+                return f"{said}: {cell.place} has it, and cells are run from the top"
+    return said
 
 
 def _margin(name: str) -> re.Pattern:
