@@ -229,8 +229,8 @@ def check_transformers(data: dict[str, Any]) -> None:
     rope = data.get("rope_parameters") or {}
     if rope.get("rope_type") == "yarn" and not rope.get("mscale_all_dim"):
         raise ConfigError(
-            "mscale_all_dim is missing or 0, and then Transformers stretches the rotary "
-            "part of a query alone; give mscale_all_dim the value of mscale"
+            "mscale_all_dim is missing or 0, and then Transformers stretches the "
+            "rotary part of a query alone; give mscale_all_dim the value of mscale"
         )
 
 
