@@ -121,10 +121,10 @@ def _raised(question: str, number: int, text: str, notebook: Notebook) -> str:
     name = unknown[1] or unknown[2]
     imports = re.compile(rf"^\s*(?:from .*)?import .*\b{name}\b", re.MULTILINE)
     makes = {cell.number for cell in defining(notebook, name) if cell.kind == "code"}
-    for cell in notebook.saved:
-        if cell.kind == "code" and cell.number > number:
-            if cell.number in makes or imports.search(cell.source):
-                return f"{said}: {cell.place} has it, and cells are run from the top"
+    below = [c for c in notebook.saved if c.kind == "code" and c.number > number]
+    for cell in below:
+        if cell.number in makes or imports.search(cell.source):
+            return f"{said}: {cell.place} has it, and cells are run from the top"
     return said
 
 
