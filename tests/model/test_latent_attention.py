@@ -296,3 +296,14 @@ def test_one_key_for_all_heads_is_what_multi_query_means():
     layer(torch.randn(1, 4, config.dim), cache)
     assert cache.nbytes * config.n_layers == kv_cache_bytes(config, 4, itemsize=4)
     assert cache.nbytes == 4 * 2 * 24 * 4
+
+
+@pytest.mark.parametrize("impl", ["naive", "absorbed"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_what_a_pass_makes_is_on_the_device_of_its_input(impl, padded):
+    """Tried on torch's device "meta", which refuses to meet another one."""
+    attn = LatentAttention(ModelConfig.tiny(), impl).to("meta")
+    cache, pads = KVCache(8), torch.tensor([0, 1]) if padded else None
+    for length in (5, 2, 1):
+        x = torch.empty(2, length, 96, device="meta")
+        assert attn(x, cache, pads).device.type == "meta"

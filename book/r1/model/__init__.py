@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "drafting",
         "expert_parallel",
         "files",
+        "folder",
         "formats",
         "fp8",
         "hugging_face",
@@ -20,7 +21,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layers",
         "moe",
         "mtp",
+        "pretrained",
         "sampling",
+        "streamed",
         "transformer",
         "weight_names",
     ],
@@ -57,6 +60,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "parallel_experts",
         ],
         "files": ["write_atomically"],
+        "folder": ["Folder", "FolderError"],
         "formats": [
             "ConfigError",
             "HUGGING_FACE_NAMES",
@@ -121,6 +125,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "update_bias",
         ],
         "mtp": ["MTPModule", "mtp_losses"],
+        "pretrained": ["peak_bytes"],
         "sampling": [
             "Amend",
             "Answer",
@@ -132,6 +137,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "pick",
             "sample",
         ],
+        "streamed": ["StreamedModel"],
         "transformer": ["Model", "cross_entropy"],
         "weight_names": [
             "HUGGING_FACE_WEIGHTS",

@@ -85,8 +85,9 @@ def causal_mask(
     softmax is empty, not even that of a padding token, which nobody reads.
     """
     # Rows are the new queries, columns all keys: a cache adds columns.
-    query = torch.arange(start, start + length)[:, None]
-    key = torch.arange(start + length)[None, :]
+    device = None if pads is None else pads.device
+    query = torch.arange(start, start + length, device=device)[:, None]
+    key = torch.arange(start + length, device=device)[None, :]
     past = (key <= query)[None, None]
     if pads is None:
         return past
@@ -113,7 +114,9 @@ def attend(
     # is_causal aligns the triangle with the first key, which is wrong with cached keys.
     causal = pads is None and start == 0
     everything = pads is None and length == 1
-    mask = None if causal or everything else causal_mask(length, start, pads)
+    mask = None
+    if not (causal or everything):
+        mask = causal_mask(length, start, pads).to(q.device)
     narrow, wide = v.shape[-1], max(q.shape[-1], v.shape[-1])
     q, k, v = (
         y if y.shape[-1] == wide else F.pad(y, (0, wide - y.shape[-1]))
@@ -323,7 +326,7 @@ class LatentAttention(Attention):
         length, start = q.shape[1], past.shape[1] - q.shape[1]
         if length > 1 or pads is not None:
             mask = causal_mask(length, start, pads).transpose(1, 2)
-            scores = scores.masked_fill(~mask, -torch.inf)
+            scores = scores.masked_fill(~mask.to(scores.device), -torch.inf)
         # sum_t p_t (W_UV c_t) = W_UV (sum_t p_t c_t): expand one mixture, not t values.
         mixed = torch.einsum("bsht,btc->bshc", scores.softmax(-1), past[..., :d_c])
         return torch.einsum("bshc,hdc->bshd", mixed, w_uv)

@@ -1,7 +1,9 @@
 """The whole model: layers of attention and experts, and modules that look ahead."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -9,9 +11,11 @@ from torch import Tensor, nn
 from r1.model.block import Block
 from r1.model.cache import KVCache
 from r1.model.config import ModelConfig
+from r1.model.folder import Folder
 from r1.model.formats import ConfigError, check_transformers
 from r1.model.layers import RMSNorm
 from r1.model.mtp import MTPModule
+from r1.model.pretrained import fill
 from r1.model.weight_names import rename_mtp, rename_weights
 
 
@@ -67,6 +71,30 @@ class Model(nn.Module):
     def new_caches(self, capacity: int) -> list[KVCache]:
         """One empty cache a layer, each for `capacity` tokens."""
         return [KVCache(capacity) for _ in self.layers]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: Path | str,
+        dtype: torch.dtype = torch.bfloat16,
+        device: torch.device | str = "cpu",
+        progress: bool = True,
+    ) -> "Model":
+        """Read a folder as it is downloaded from Hugging Face, part by part.
+
+        Says on stderr how much memory it takes, then shows a bar. What is larger than
+        the memory can be used as a `StreamedModel`.
+
+        Raises FolderError for a folder that is not whole, ConfigError for a model of
+        another family.
+        """
+        source = Folder(folder)
+        with torch.device("meta"):
+            model = cls(source.config)
+        source.check(model)
+        source.check_copies()
+        fill(source, model, dtype, device, progress)
+        return model.eval()
 
     @classmethod
     def from_transformers(
