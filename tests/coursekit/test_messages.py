@@ -1,5 +1,7 @@
 """Messages teach: they name the mistake, and a place of the book to read on."""
 
+from dataclasses import replace
+
 import pytest
 from messages import EXAMPLE, FOLDERS, coarse, lost, sections, told
 
@@ -63,13 +65,16 @@ SLOW += ("another kind of problems is named",)  # a model's 12,000 answers
 
 @each
 def test_every_mistake_is_named_with_a_place_to_read_on(folder):
-    """All mutants, in this process: seconds of work, where a proof takes minutes."""
+    """All mutants, in this process: seconds of work, where a proof takes minutes.
+
+    Each fails what it lists of its questions, and nothing else there.
+    """
     assignment = load(folder)
     wrong = []
     for mutant in mutants(assignment):
         if mutant.name not in SLOW:
             verdicts = told(assignment, mutant)
-            assert {verdict.test for verdict in verdicts} == mutant.fails
+            assert {verdict.test for verdict in verdicts} >= mutant.fails
             wrong += disagreements(mutant, verdicts)
     assert not wrong, "\n".join(wrong)
 
@@ -92,7 +97,7 @@ def test_numbers_with_few_digits_hide_no_mistake(name, mistake):
     assignment = load(name)
     mutant = {one.name: one for one in mutants(assignment)}[mistake]
     verdicts = told(assignment, coarse(assignment, mutant))
-    assert not [verdict.test for verdict in verdicts if verdict.passed]
+    assert not mutant.fails & {verdict.test for verdict in verdicts if verdict.passed}
     named = "got torch.bfloat16, which has fewer digits"
     assert any(named in verdict.message for verdict in verdicts)
 
@@ -101,14 +106,11 @@ def test_a_message_that_teaches_nothing_is_reported():
     assignment = load(EXAMPLE)
     mutant = mutants(assignment)[1]
     verdicts = told(assignment, mutant)
-    silent = [
-        type(one)(**{**vars(one), "message": one.message.partition("\n")[0]})
-        for one in verdicts
-    ]
+    silent = [replace(v, message=v.message.partition("\n")[0]) for v in verdicts]
     wrong = disagreements(mutant, silent)
-    assert len(wrong) == len(verdicts)
+    assert len(wrong) == len(mutant.fails)
     assert all("does not say where to read on" in line for line in wrong)
-    bare = [type(one)(**{**vars(one), "message": f"no\n{READ_ON}x"}) for one in silent]
+    bare = [replace(one, message=f"no\n{READ_ON}x") for one in verdicts]
     assert disagreements(mutant, bare) == [
         f"{mutant.name}: no message says {mutant.says!r}"
     ]

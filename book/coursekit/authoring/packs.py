@@ -1,15 +1,16 @@
 """Few runs for many mutants: which of them fail every test, and which go together.
 
 Questions are graded by themselves, so mistakes in several of them can stand in one
-notebook, and each is judged by the tests of its own questions.
+notebook, and each is judged by the tests of its own questions. Questions without a
+mistake are not asked again: the reference answers them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from coursekit.authoring.assignment import Assignment
 from coursekit.authoring.mutants import Variant
-from coursekit.testing.suite import Verdict
+from coursekit.testing.suite import Test, Verdict
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,17 @@ class Pack:
     variant: Variant
     parts: tuple[tuple[Variant, frozenset[str]], ...]
 
-    def verdicts(self, found: Iterable[Verdict]) -> list[tuple[Variant, list[Verdict]]]:
-        """Each mutant with the verdicts of its questions; the rest have to pass."""
-        found, taken = list(found), set()
-        split = []
-        for part, questions in self.parts:
-            own = [v for v in found if not questions or v.question in questions]
-            taken |= {verdict.test for verdict in own}
-            split.append((part, own))
-        rest = [verdict for verdict in found if verdict.test not in taken]
-        others = replace(self.variant, fails=frozenset(), says="")
-        return [*split, (others, rest)] if rest else split
+    def tests(self, known: Iterable[Test]) -> list[Test]:
+        """The tests of its mutants' questions."""
+        return [test for test in known if any(_of(test, q) for _, q in self.parts)]
+
+    def verdicts(self, found: list[Verdict]) -> list[tuple[Variant, list[Verdict]]]:
+        """Each mutant with the verdicts of its questions."""
+        return [(m, [v for v in found if _of(v, q)]) for m, q in self.parts]
+
+
+def _of(one: Test | Verdict, questions: frozenset[str]) -> bool:
+    return not questions or one.question in questions
 
 
 def alone(variant: Variant) -> Pack:

@@ -60,11 +60,11 @@ def _judged(
     found = []
     with opened(assignment.limits, shown) as box:
         for pack in part:
-            variant = pack.variant
+            variant, tests = pack.variant, pack.tests(assignment.tests)
             with tempfile.TemporaryDirectory() as folder:
                 files = write_files(variant, Path(folder))
                 cells = dict(enumerate(map(plain_python, variant.cells), 1))
-                judged = judge_cells(box, assignment.tests, cells, files, SECRET)
+                judged = judge_cells(box, tests, cells, files, SECRET)
             found += pack.verdicts(judged[1])
     return found
 
