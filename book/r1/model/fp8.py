@@ -161,7 +161,8 @@ def dequantize(
     Source: `weight_dequant` of DeepSeek's inference code.
     """
     # torch has no arithmetic in eight bits; every number of them is one of float32.
-    q, scales = (x.float() if x.itemsize == 1 else x for x in (q, scales))
+    q = q.float() if q.itemsize == 1 else q
+    scales = scales.float() if scales.itemsize == 1 else scales
     tiles = _cut(q, tile)
     wanted = tiles.shape[0], tiles.shape[2]
     # A single row of scales would be taken for all rows of tiles.

@@ -63,26 +63,19 @@ def score(rollout: Rollout, reward: Reward, step: int) -> Float[Tensor, " batch"
     Raises FloatingPointError for one that is no number, or not a finite one, with step,
     prompt and value.
     """
-    numbers = []
-    for problem, text in zip(rollout.problems, rollout.texts, strict=True):
-        value = reward(problem, text)
-        number = _number(value)
-        if not math.isfinite(number):
+    pairs = list(zip(rollout.problems, rollout.texts, strict=True))
+    values = [reward(problem, text) for problem, text in pairs]
+    for (problem, text), value in zip(pairs, values, strict=True):
+        try:
+            usable = math.isfinite(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            usable = False  # no number of Python, NumPy or torch
+        if not usable:
             raise FloatingPointError(
                 f"step {step}: the reward of {text!r} to {problem.prompt!r} is "
                 f"{value}; give a finite number"
             )
-        numbers.append(number)
-    return torch.tensor(numbers)
-
-
-def _number(value: object) -> float:
-    """A number, of Python, NumPy or torch, as a float; nan for anything else."""
-    try:
-        # float would read a text too, and a reward that is a text is a mistake.
-        return math.nan if isinstance(value, str | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        return math.nan
+    return torch.tensor(values, dtype=torch.get_default_dtype())
 
 
 def group_advantages(
