@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "attention",
         "block",
         "cache",
+        "chat",
         "config",
         "config_checks",
         "drafting",
@@ -50,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "MTPDrafter",
             "ModelDrafter",
             "accept",
+            "drafted_steps",
             "sample_with_drafts",
         ],
         "expert_parallel": [

@@ -1,6 +1,7 @@
 """Guess several tokens cheaply, check them all at once, and change no distribution."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from itertools import chain
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -97,7 +98,7 @@ class MTPDrafter:
     ) -> Drafts:
         """See Drafter."""
         text, states, drawn_from = list(text), self.states, []
-        states[0] = torch.cat([states[0].to(hidden.dtype), hidden], dim=1)
+        states[0] = torch.cat([states[0].to(hidden), hidden], dim=1)
         end = states[0].shape[1]
         before = end - hidden.shape[1]
         for k, module in enumerate(self.model.mtp[:most], start=1):
@@ -111,7 +112,7 @@ class MTPDrafter:
                 states[k - 1][:, confirmed:end], self.model.embed(next_tokens), cache
             )
             states[k] = torch.cat(
-                [states[k][:, :confirmed].to(new_states.dtype), new_states], dim=1
+                [states[k][:, :confirmed].to(new_states), new_states], dim=1
             )
             token, q = choose(self.model.head(new_states[:, -1]))
             text.append(token)
@@ -210,19 +211,21 @@ class Drafted(NamedTuple):
 
 
 @torch.no_grad()
-def sample_with_drafts(
+def drafted_steps(
     model: Model,
     prompt: list[int],
-    drafter: Drafter,
+    drafter: Drafter | None,
     max_new_tokens: int = 64,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
-) -> Drafted:
-    """Continue one prompt as `sample` does, in distribution, in fewer passes.
+    ends: Container[int] = (EOS_ID,),
+) -> Iterator[Drafted]:
+    """Continue one prompt pass by pass: what each brings, the prompt's first.
 
     Each pass of the model reads the last token and the drafts behind it at once, keeps
     a part of them by `accept`, and rolls its caches back behind the rest. Drafters
-    remember a text: make a new one for every prompt.
+    remember a text: make a new one for every prompt. Without a drafter a pass brings
+    one token. A token of `ends` is the last.
 
     Raises ValueError for a prompt without a token, and for fewer than 1 new token.
     """
@@ -233,7 +236,7 @@ def sample_with_drafts(
         )
     end = len(prompt) + max_new_tokens
     caches = model.new_caches(end)
-    text, guessed, judged, kept, passes = list(prompt), 0, 0, 0, 0
+    text, count = list(prompt), drafter.count if drafter else 0
     hidden = model.encode(torch.tensor([prompt]), caches)
 
     def choose(logits: Tensor) -> tuple[int, Tensor]:
@@ -241,9 +244,10 @@ def sample_with_drafts(
         return draw(q, generator).item(), q
 
     text.append(choose(model.head(hidden[:, -1]))[0])
-    while len(text) < end and text[-1] != EOS_ID:
+    yield Drafted(text[-1:], 0, 0, 0, 0)
+    while len(text) < end and text[-1] not in ends:
         # A pass adds one token to its drafts, so there must be room for that one.
-        most = min(drafter.count, end - len(text) - 1)
+        most = min(count, end - len(text) - 1)
         drafts, q = torch.empty(1, 0, dtype=torch.int64), None
         if most:
             drafts, q = drafter.draft(text, hidden, choose, most)
@@ -253,15 +257,30 @@ def sample_with_drafts(
         p = distribution(model.head(hidden), temperature)
         q = p[:, :0] if q is None else q
         (accepted,), (token,) = (x.tolist() for x in accept(drafts, q, p, generator))
-        new_tokens = [*drafts[0, :accepted].tolist(), token]
-        new_tokens = (
-            new_tokens[: new_tokens.index(EOS_ID) + 1]
-            if EOS_ID in new_tokens
-            else new_tokens
-        )
+        new = [*drafts[0, :accepted].tolist(), token]
+        last = next((i for i, token in enumerate(new) if token in ends), len(new))
+        new = new[: last + 1]
         for cache in caches:
             cache.rollback(drafts.shape[1] - accepted)
-        hidden, text, passes = hidden[:, : accepted + 1], text + new_tokens, passes + 1
-        guessed, kept = guessed + drafts.shape[1], kept + min(accepted, len(new_tokens))
-        judged += min(len(new_tokens), drafts.shape[1])
-    return Drafted(text[len(prompt) :], guessed, judged, kept, passes)
+        hidden, text = hidden[:, : accepted + 1], text + new
+        guessed = drafts.shape[1]
+        yield Drafted(new, guessed, min(len(new), guessed), min(accepted, len(new)), 1)
+
+
+def sample_with_drafts(
+    model: Model,
+    prompt: list[int],
+    drafter: Drafter,
+    max_new_tokens: int = 64,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Drafted:
+    """Continue one prompt as `sample` does, in distribution, in fewer passes.
+
+    See `drafted_steps`, which gives the same text as it comes.
+    """
+    steps = drafted_steps(
+        model, prompt, drafter, max_new_tokens, temperature, generator
+    )
+    tokens, *counts = zip(*steps, strict=True)
+    return Drafted([*chain(*tokens)], *map(sum, counts))
