@@ -68,11 +68,11 @@ def test_what_runs_python_is_python(source, turned):
         ("%%heat\nto the max", "", [(1, "the cell below `%%heat` was not run")]),
         ("%heat up\nx = 1", "x = 1", [(1, "`%heat up` was not run")]),
         ("x = 1\n%%time\ny = 2", "y = 2", [(2, "`%%time` was not run")]),
-        (DEF.replace("    ", "\u00a0" * 4), DEF, [(2, "a character that cannot be seen "
-                                                   "(U+00A0) was left out")]),
-        (f"\ufeff{DEF}\u200b", DEF, [(1, "a character that cannot be seen (U+FEFF) was "
-                                      "left out"), (2, "a character that cannot be seen"
-                                      " (U+200B) was left out")]),
+        (DEF.replace("    ", "\u00a0" * 4), DEF,
+         [(2, "a character that cannot be seen (U+00A0) was read as a space")]),
+        (f"\ufeff{DEF}\u200b", DEF,
+         [(1, "a character that cannot be seen (U+FEFF) was left out"),
+          (2, "a character that cannot be seen (U+200B) was left out")]),
     ],
 )  # fmt: skip
 def test_what_is_not_run_is_said_with_its_line(source, kept, notes):

@@ -134,12 +134,13 @@ def _without_invisible(source: str, depth: int) -> Plain:
         return Plain(source)
     lines = source.split("\n")
     found = [(n, INVISIBLE.search(line)) for n, line in enumerate(lines, 1)]
-    notes = [
-        (n, f"a character that cannot be seen (U+{ord(match[0]):04X}) was left out")
-        for n, match in found
-        if match
-    ]
+    notes = [(n, _hidden(match[0])) for n, match in found if match]
     return Plain(cleaned.source, (*notes[:3], *cleaned.notes))
+
+
+def _hidden(character: str) -> str:
+    done = "read as a space" if ord(character) in SPACES else "left out"
+    return f"a character that cannot be seen (U+{ord(character):04X}) was {done}"
 
 
 @cache
