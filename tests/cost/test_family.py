@@ -9,8 +9,10 @@ import pytest
 import torch
 import transformers
 
+from r1.cost.bill import writing_flops
 from r1.cost.counting import attention_flops, count_parameters, kv_cache_bytes
 from r1.cost.family import family_table, read_family
+from r1.cost.memory import kept_tensors, layer_matrices
 from r1.model.config import ModelConfig
 from r1.model.formats import ConfigError
 from r1.model.transformer import Model
@@ -38,14 +40,31 @@ def test_the_count_rounds_to_what_the_makers_say(member):
         assert min(abs(n - member.said_active) for n in both) < 0.7
 
 
+@pytest.mark.parametrize("member", FAMILY.values(), ids=FAMILY)
+def test_the_matrices_of_memory_are_those_that_are_counted(member):
+    config, parts = member.config, count_parameters(member.config).parts
+    ends = ("embedding", "output head")
+    layers = sum(
+        matrix.parameters
+        for layer in range(config.n_layers)
+        for matrix in layer_matrices(config, layer)
+    )
+    assert layers + config.dim == member.total - sum(parts[end] for end in ends)
+
+
 def test_v32_is_v3_with_an_indexer_in_every_layer():
     assert V32.total - V3.total == 61 * 13_959_424 == 851_524_864
     assert V32.mtp - V3.mtp == 13_959_424
     assert FAMILY["DeepSeek-V3.2 (inference)"].total == V32.total
     ours = kv_cache_bytes(V32.config) - kv_cache_bytes(V3.config)
     assert ours == 61 * 128 * 2
-    with pytest.raises(ValueError, match="index_topk is 2048"):
+    refused = "index_topk is 2048"
+    with pytest.raises(ValueError, match=refused):
         attention_flops(V32.config, 4096)
+    with pytest.raises(ValueError, match=refused):
+        writing_flops(V32.config, 4096.0)
+    with pytest.raises(ValueError, match=refused):
+        kept_tensors(V32.config, 9, "deepseek")
     with pytest.raises(ConfigError, match="index_n_heads is 64"):
         Model(V32.config)
 

@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "dollars",
             "gpu_hours",
             "kv_cache_bytes",
+            "need_no_indexer",
             "training_flops",
         ],
         "family": ["Member", "family_table", "read_family"],

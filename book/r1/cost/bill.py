@@ -8,6 +8,7 @@ from r1.cost.counting import (
     count_parameters,
     dollars,
     gpu_hours,
+    need_no_indexer,
 )
 from r1.model.config import ModelConfig
 
@@ -39,7 +40,10 @@ def writing_flops(config: ModelConfig, context: float) -> float:
 
     Latent attention is absorbed: $2\,\mathrm{context}\,n_h (2 d_c + d_h^R) L$; plain
     attention takes $2\,\mathrm{context}\,n_h (d_q + d_v) L$. Drafts are not counted.
+
+    Raises ValueError for attention that chooses its tokens by an indexer.
     """
+    need_no_indexer(config)
     if config.kv_lora_rank:
         # The score is a product over d_c + d_h^R features, the mixture over d_c. In V3
         # both are wider than d_q and d_v: absorbed attention computes more and reads

@@ -76,6 +76,16 @@ def count_indexer(config: ModelConfig) -> int:
     return queries + config.dim * (width + heads) + 2 * width
 
 
+def need_no_indexer(config: ModelConfig) -> None:
+    """Raise ValueError where attention chooses its tokens: only parameters and the
+    cache of such a model are counted."""
+    if config.index_n_heads:
+        raise ValueError(
+            f"index_topk is {config.index_topk}; attention to chosen tokens is not "
+            "counted here, only attention to all"
+        )
+
+
 def count_expert(config: ModelConfig) -> int:
     """Count one expert: three matrices, `3 * dim * moe_inter_dim`."""
     return 3 * config.dim * config.moe_inter_dim
@@ -155,11 +165,7 @@ def attention_flops(config: ModelConfig, seq_len: int, causal: bool = True) -> f
 
     Raises ValueError for attention that chooses its tokens by an indexer.
     """
-    if config.index_n_heads:
-        raise ValueError(
-            f"index_topk is {config.index_topk}; attention to chosen tokens is not "
-            "counted here, only attention to all"
-        )
+    need_no_indexer(config)
     heads = config.n_heads * (config.qk_head_dim + config.v_head_dim)
     # A pair of positions costs d_q + d_v multiplications a head. Times 2 with the
     # additions, times 3 because each product has two in the backward pass.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from r1.cost.counting import kv_cache_bytes
+from r1.cost.counting import kv_cache_bytes, need_no_indexer
 from r1.cost.schedule import METHODS
 from r1.model.config import ModelConfig
 
@@ -278,6 +278,14 @@ def layer_matrices(config: ModelConfig, layer: int) -> list[Matrix]:
     else:
         for name, width in (("wk", config.qk_head_dim), ("wv", config.v_head_dim)):
             found += [Matrix(name, "linear", config.n_kv_heads * width, d)]
+    if config.index_n_heads:  # V3.2
+        small, each = config.index_n_heads, config.index_head_dim
+        found += [
+            Matrix("index queries", "linear", small * each, config.q_lora_rank),
+            Matrix("index keys", "linear", each, d),
+            Matrix("index norm", "plain", 2 * each),
+            Matrix("index weights", "plain", small, d),
+        ]
     if layer < config.n_dense_layers:
         return [*found, *_swiglu("ffn", "linear", d, config.inter_dim)]
     experts, inter = config.n_routed_experts, config.moe_inter_dim
@@ -347,12 +355,14 @@ def kept_tensors(config: ModelConfig, layer: int, recompute: str) -> list[Kept]:
     Loads are even. With "deepseek", norms, the up-projections of latent attention and
     SwiGLU are computed again, so their inputs are kept instead of their outputs.
 
+    Raises ValueError for attention that chooses its tokens by an indexer.
     Source: DeepSeek-V3, sections 3.2.3 and 3.3.3; the rest follows from derivatives.
     """
     d, heads = config.dim, config.n_heads
     kept = [Kept("layer input", "stream", d)]
     if recompute == "layers":
         return kept
+    need_no_indexer(config)
     anew = recompute == "deepseek"
     query = Kept("queries", "stream", heads * config.qk_head_dim)
     if not config.kv_lora_rank:
