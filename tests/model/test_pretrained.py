@@ -2,10 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from folders import BLOCK, SMALL, V2, V3, random_model, save_shards, tensors_of
+from folders import (
+    BLOCK,
+    SMALL,
+    V2,
+    V3,
+    fields_of,
+    random_model,
+    save_shards,
+    tensors_of,
+)
 from folders import write_folder as write
 from safetensors.torch import save_file
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -15,13 +25,15 @@ from torch.utils._pytree import tree_leaves
 from transformers import (
     DeepseekV2ForCausalLM,
     DeepseekV3ForCausalLM,
+    Glm4MoeLiteConfig,
+    Glm4MoeLiteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
 )
 
 from r1.model.config import ModelConfig
 from r1.model.drafting import MTPDrafter, sample_with_drafts
-from r1.model.folder import Folder, FolderError
+from r1.model.folder import Folder, FolderError, parts_of, tiles_of
 from r1.model.formats import ConfigError
 from r1.model.moe import routers
 from r1.model.pretrained import peak_bytes
@@ -29,6 +41,7 @@ from r1.model.sampling import sample
 from r1.model.streamed import ExpertsOnDisk, StreamedModel
 from r1.model.transformer import Model
 
+CONFIGS = Path(__file__).parents[2] / "book/data/configs"
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -85,6 +98,21 @@ def test_a_folder_that_transformers_saved_is_read(tmp_path):
     model = read(tmp_path / "again")
     assert len(model.mtp) == 0
     assert_close(model(text()), reference.eval()(text()).logits, **EXACT)
+
+
+@torch.no_grad()
+def test_a_folder_of_glm_is_read(tmp_path):
+    """GLM-4.7-Flash: DeepSeek-V3's layers, another epsilon, layers named by kind."""
+    torch.manual_seed(0)
+    data = fields_of(replace(SMALL, rms_norm_eps=1e-2)) | {
+        "model_type": "glm4_moe_lite"
+    }
+    wanted = set(Glm4MoeLiteConfig().to_dict())
+    config = Glm4MoeLiteConfig(**{k: v for k, v in data.items() if k in wanted})
+    theirs = Glm4MoeLiteForCausalLM(config).eval()
+    theirs.save_pretrained(tmp_path)
+    assert "mlp_layer_types" in json.loads((tmp_path / "config.json").read_text())
+    assert_close(read(tmp_path)(text()), theirs(text()).logits, **EXACT)
 
 
 @torch.no_grad()
@@ -361,3 +389,48 @@ def test_one_file_without_an_index_is_read(tmp_path):
     save_file(tensors_of(model), folder / "model.safetensors")
     with torch.no_grad():
         assert_close(read(folder)(text()), model(text()), **EXACT)
+
+
+FP8 = {  # of a public report on the 61 files of Kimi-K2-Instruct: shapes, then scales
+    "0.self_attn.kv_a_proj_with_mqa": ((576, 7168), (5, 56)),
+    "0.self_attn.kv_b_proj": ((16384, 512), (128, 4)),
+    "0.self_attn.o_proj": ((7168, 8192), (56, 64)),
+    "0.self_attn.q_a_proj": ((1536, 7168), (12, 56)),
+    "0.self_attn.q_b_proj": ((12288, 1536), (96, 12)),
+    "0.mlp.down_proj": ((7168, 18432), (56, 144)),
+    "0.mlp.gate_proj": ((18432, 7168), (144, 56)),
+    "0.mlp.up_proj": ((18432, 7168), (144, 56)),
+    "60.mlp.experts.383.down_proj": ((7168, 2048), (56, 16)),
+    "60.mlp.experts.0.gate_proj": ((2048, 7168), (16, 56)),
+    "1.mlp.experts.0.up_proj": ((2048, 7168), (16, 56)),
+    "1.mlp.shared_experts.down_proj": ((7168, 2048), (56, 16)),
+    "1.mlp.shared_experts.gate_proj": ((2048, 7168), (16, 56)),
+    "1.mlp.shared_experts.up_proj": ((2048, 7168), (16, 56)),
+}
+WHOLE = {
+    "lm_head.weight": (163840, 7168),
+    "model.embed_tokens.weight": (163840, 7168),
+    "model.norm.weight": (7168,),
+    "model.layers.0.input_layernorm.weight": (7168,),
+    "model.layers.60.post_attention_layernorm.weight": (7168,),
+    "model.layers.0.self_attn.kv_a_layernorm.weight": (512,),
+    "model.layers.0.self_attn.q_a_layernorm.weight": (1536,),
+    "model.layers.1.mlp.gate.e_score_correction_bias": (384,),
+    "model.layers.1.mlp.gate.weight": (384, 7168),
+}
+
+
+def test_the_files_of_kimi_k2_are_what_is_looked_for():
+    """139,644 tensors: those of the model, scales, and a table of angles a layer."""
+    config = ModelConfig.from_json(CONFIGS / "kimi_k2.json")
+    with torch.device("meta"):
+        state = Model(config).state_dict()
+    wanted = dict(
+        part for n, x in state.items() for part in parts_of(n, x.shape, config.n_layers)
+    )
+    for name, (shape, scales) in FP8.items():
+        assert wanted[f"model.layers.{name}.weight"] == shape
+        assert tiles_of(shape, (128, 128)) == scales
+    assert {name: wanted[name] for name in WHOLE} == WHOLE
+    eight = sum("_proj" in name for name in wanted)
+    assert len(wanted) + eight + config.n_layers == 139_644

@@ -19,9 +19,8 @@ INDEX = "model.safetensors.index.json"
 SCALES = "_scale_inv"  # behind the name of a matrix of eight bits: its scales
 EIGHT_BITS = "F8_E4M3"
 FLOATS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, EIGHT_BITS: 1}
-# What files hold and no text needs: a table of angles, and the part that sees images.
-PASSED_OVER = ("rotary_emb.inv_freq",)
-IMAGES = ("vision_tower.", "mm_projector.")
+ANGLES = "rotary_emb.inv_freq"  # a table in old files, which is computed here
+IMAGES = ("vision_tower.", "mm_projector.")  # the part that sees
 COPIES = ("embed_tokens.weight", "shared_head.head.weight")  # in an MTP layer
 ROWS = 4096  # of a matrix that is looked at in pieces
 
@@ -122,7 +121,7 @@ class Folder:
                 f"{stored.file}: {name} is {stored.dtype}; read are {', '.join(FLOATS)}"
             )
         if stored.dtype == EIGHT_BITS:
-            scales, tiles = self.tensors.get(name + SCALES), _tiles(shape, self.tile)
+            scales, tiles = self.tensors.get(name + SCALES), tiles_of(shape, self.tile)
             if scales is None or scales.shape != tiles:
                 found = "missing" if scales is None else f"of shape {scales.shape}"
                 raise FolderError(
@@ -131,7 +130,7 @@ class Folder:
                 )
 
     def _is_known(self, name: str, wanted: dict[str, Any]) -> bool:
-        if name.endswith(PASSED_OVER) or name.startswith(IMAGES):
+        if name.endswith(ANGLES) or name.startswith(IMAGES):
             return True
         if name.removesuffix(SCALES) in wanted:
             return True
@@ -241,7 +240,8 @@ def _interleave(weight: Tensor, width: int) -> Tensor:
     return halves.transpose(1, 2).flatten(0, 2)
 
 
-def _tiles(shape: tuple[int, ...], tile: tuple[int, int]) -> tuple[int, ...]:
+def tiles_of(shape: tuple[int, ...], tile: tuple[int, int]) -> tuple[int, ...]:
+    """How many scales a matrix has down and across; the last blocks may be partial."""
     return tuple(-(-width // size) for width, size in zip(shape, tile, strict=False))
 
 
