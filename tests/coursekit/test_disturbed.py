@@ -23,6 +23,7 @@ from coursekit.authoring.assignment import load
 from coursekit.authoring.notebooks import instructor, starter
 from coursekit.grading.mark import mark
 from coursekit.grading.submissions import Submission
+from coursekit.reports.report import feedback, row_of
 from coursekit.walls import shell
 from coursekit.walls.answers import Answers, own_state
 from coursekit.walls.sandbox import opened
@@ -139,6 +140,8 @@ def test_what_was_not_run_is_said_to_the_student_and_costs_no_look(judged):
         "2": "line 1: the cell below `%%bash` was not run",
         "3": "ZeroDivisionError: division by zero (line 1 of <module>: 1 / 0)",
     }
+    page = feedback(result, row_of(result, EXAMPLE, {}), EXAMPLE)
+    assert "the cell below `%%bash` was not run" in page
 
 
 def test_a_starter_as_it_is_given_out_needs_no_look(judged):
