@@ -5,13 +5,11 @@ import ctypes
 import os
 import resource
 import signal
-from pathlib import Path
 
+import psutil
+
+GONE = (psutil.NoSuchProcess, OSError)
 SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # prctl
-# Places in /proc/PID/stat behind the name, see proc(5): parent, clock ticks of work of
-# its own and of its children that have ended, bytes reserved, pages held.
-PARENT, WORK, RESERVED, HELD = 1, slice(11, 15), 20, 21
-TICK, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
 def prctl(what: int, value: int) -> None:
@@ -19,30 +17,11 @@ def prctl(what: int, value: int) -> None:
     ctypes.CDLL(None).prctl(what, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3)
 
 
-def stat(pid: int) -> list[int]:
-    """Numbers about a process, none if it is gone.
-
-    Read here, since psutil takes a hundred times as long and the keeper waits for it.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return []
-    return [0, *map(int, text.rpartition(b") ")[2].split()[1:])]
-
-
 def running() -> list[int]:
     """All processes of the sandbox but the keeper, those that have ended included."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     if os.getpid() == 1:
-        return [pid for pid in pids if pid != 1]
-    parents = {pid: said[PARENT] for pid in pids if (said := stat(pid))}
-    found: set[int] = set()
-    while (
-        more := {p for p, of in parents.items() if of in found | {os.getpid()}} - found
-    ):
-        found |= more
-    return sorted(found)
+        return [pid for pid in psutil.pids() if pid != 1]
+    return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
 def memory(pids: list[int], limit: int) -> int:
@@ -51,31 +30,47 @@ def memory(pids: list[int], limit: int) -> int:
     Resident memory counts a page of the keeper's again for every fork, so beyond the
     limit it is the proportional share that counts.
     """
-    resident = PAGE * sum(said[HELD] for said in map(stat, pids) if said)
+    resident = shares = 0
+    processes = list(_alive(pids))
+    for process in processes:
+        with contextlib.suppress(*GONE):
+            resident += process.memory_info().rss
     if resident <= limit:
         return resident
-    shares = 0
-    for pid in pids:
+    for process in processes:
         try:
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except PermissionError:  # it hides, so all that it holds counts
-            return resident
-        except OSError:
+            shares += process.memory_full_info().pss
+        except GONE:
             continue
-        shares += 1024 * int(text.partition("\nPss:")[2].split()[0])
+        except psutil.AccessDenied:  # it hides, so all that it holds counts
+            return resident
     return shares
 
 
 def worked(pids: list[int]) -> float:
     """Seconds that processes have been at work, which waiting is not."""
-    return sum(sum(said[WORK][:2]) for said in map(stat, pids) if said) / TICK
+    seconds = 0.0
+    for process in _alive(pids):
+        with contextlib.suppress(*GONE):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def spent() -> float:
     """Seconds of work of all processes of the sandbox, those that are gone included."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ticks = sum(sum(said[WORK]) for said in map(stat, running()) if said)
-    return ended.ru_utime + ended.ru_stime + ticks / TICK
+    seconds = ended.ru_utime + ended.ru_stime
+    for process in _alive(running()):
+        with contextlib.suppress(*GONE):
+            seconds += sum(process.cpu_times()[:4])  # its own, its ended children's
+    return seconds
+
+
+def _alive(pids: list[int]):
+    for pid in pids:
+        with contextlib.suppress(*GONE):
+            yield psutil.Process(pid)
 
 
 def reap() -> None:
@@ -99,5 +94,5 @@ def kill_first() -> None:
 
 def limit_memory(more: int) -> None:
     """Let this process and its forks reserve only so many bytes more."""
-    most = stat(os.getpid())[RESERVED] + more
+    most = psutil.Process().memory_info().vms + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
