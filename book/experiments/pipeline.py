@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.reinforce import load_training
-from experiments.runner import TESTED, Job, Row, files_of, run_grid
+from experiments.runner import TESTED, Job, Row, beside, files_of, run_grid
 from r1.model.files import write_atomically
 from r1.model.transformer import Model
 from r1.recipe.curation import cold_start, other_data, reject, write_up
@@ -29,7 +29,7 @@ from r1.text.readable import (
     random_question,
     random_task,
 )
-from r1.train.checkpoint import load_checkpoint, save_checkpoint
+from r1.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from r1.train.finetuning import Example, sft
 from r1.train.optimizer import rl_optimizer
 from r1.train.records import check_notes, read_rows, write_log
@@ -303,7 +303,8 @@ class Run:
     def notes(self, stage: str) -> dict:
         """What a checkpoint says of the run that made it; a resumed one must agree."""
         plan = asdict(self.plan)
-        return {"stage": stage, "seed": self.seed, "base": self.base.stem, "plan": plan}
+        base = {"base": self.base.stem, "base_is": fingerprint(self.base)}
+        return {"stage": stage, "seed": self.seed, **base, "plan": plan}
 
 
 def finished(path: Path) -> bool:
@@ -327,10 +328,10 @@ def survey_checkpoint(
     rows = [
         {"terms": n, **survey(model, n, problems, seed, marks=marks)} for n in TESTED
     ]
-    write_log(path.with_name(f"{path.stem}_terms.csv"), rows, command)
+    write_log(beside(path, "_terms.csv"), rows, command)
     row = {"letters": survey(model, 4, problems, seed, "letters")["right"]}
     row |= survey_questions(model, problems, seed)
-    write_log(path.with_name(f"{path.stem}_other.csv"), [row], command)
+    write_log(beside(path, "_other.csv"), [row], command)
 
 
 def timed(rows: Iterable[Row], spent: float = 0.0) -> Iterator[Row]:
@@ -348,7 +349,7 @@ def imitate(run: Run, stage: str, examples: list[Example], problems: int) -> Non
     model, plan = run.begin(stage), run.plan
     loop = sft(model, examples, plan.epochs, plan.rate, seed=run.seed)
     rows = list(timed(loop))
-    write_log(path.with_suffix(".csv"), rows, run.command)
+    write_log(beside(path, ".csv"), rows, run.command)
     survey_checkpoint(model, path, problems, run.seed, run.command)
     save_checkpoint(path, model, finished=True, **run.notes(stage))
 
@@ -380,7 +381,7 @@ def reinforce(run: Run, stage: str, lesson: Lesson, problems: int) -> None:
     if path.exists():
         model, optimizer, notes = load_training(path, SETTINGS.updates.lr)
         check_notes(path.name, notes, run.notes(stage))
-        start, rows = notes["step"], read_rows(path.with_suffix(".csv"), notes["step"])
+        start, rows = notes["step"], read_rows(beside(path, ".csv"), notes["step"])
     else:
         model = new_policy(reference)
         optimizer = rl_optimizer(model, SETTINGS.updates.lr)
@@ -395,10 +396,10 @@ def reinforce(run: Run, stage: str, lesson: Lesson, problems: int) -> None:
             rows.append(row | watched.means(lesson.preference))
             done = row["step"] + 1
             if done % SAVE_EVERY == 0 and done < last:
-                write_log(path.with_suffix(".csv"), rows, run.command)
+                write_log(beside(path, ".csv"), rows, run.command)
                 notes = run.notes(stage) | {"step": done, "finished": False}
                 save_checkpoint(path, model, optimizer, **notes)
-    write_log(path.with_suffix(".csv"), rows, run.command)
+    write_log(beside(path, ".csv"), rows, run.command)
     about = (run.seed, run.command, lesson.preference)
     survey_checkpoint(model, path, problems, *about)
     save_checkpoint(path, model, step=last, finished=True, **run.notes(stage))
@@ -436,7 +437,7 @@ def run_reject(run: Run, problems: int) -> None:
     others = other_data(plan.others, run.seed)
     row |= {"reasoning": len(reasoning), "others": len(others)}
     row["seconds"] = time.process_time() - start
-    write_log(path.with_suffix(".csv"), [row], run.command)
+    write_log(run.path("reject", ".csv"), [row], run.command)
     lines = "".join(json.dumps(example) + "\n" for example in reasoning + others)
     write_atomically(path, lambda partial: partial.write_text(lines))
 

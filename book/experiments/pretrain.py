@@ -4,6 +4,7 @@ Trains a model of one's own, alone or under torchrun. The grids of chapters 02 t
 and the bases of chapters 13 and 15, are made of the same settings.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from experiments import runner
-from experiments.runner import Job, Row, parse, shown
+from experiments.runner import Job, Row, beside, checkpoint_path, parse, shown
 from r1.model.config import ModelConfig
 from r1.model.formats import ConfigError
 from r1.model.fp8 import RECIPES, lower_precision
@@ -25,7 +26,7 @@ from r1.text import corpus
 from r1.text.problems import document
 from r1.text.tokenizer import VOCAB_SIZE
 from r1.train import distributed
-from r1.train.checkpoint import load_checkpoint, save_checkpoint
+from r1.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from r1.train.evaluation import evaluate, evaluate_kinds, validate
 from r1.train.optimizer import new_optimizer
 from r1.train.pretraining import Balance, packed_batch, pretrain
@@ -45,7 +46,10 @@ TEXTS = {
     "kinds": corpus.document,
 }
 # What a checkpoint says of the run that made it; a resumed run must agree.
-NOTED = ("steps", "lr", "text", "rows", "bias_speed", "balance_loss", "alpha")
+NOTED = (
+    *("seed", "steps", "lr", "text", "rows", "dtype", "log_every"),
+    *("bias_speed", "balance_loss", "alpha", "mtp_weight"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +161,11 @@ def check(o: Options) -> None:
         raise SystemExit("--base brings its configuration; leave out --config")
     if o.alpha and not o.balance_loss:
         raise SystemExit("--alpha is the factor of --balance-loss; give that too")
+    for name in ("lr", "bias_speed", "alpha", "mtp_weight"):
+        value = getattr(o, name)
+        if value is not None and not 0 <= value < math.inf:
+            option = name.replace("_", "-")
+            raise SystemExit(f"--{option} is {value}; it must be 0 or more, and finite")
     if o.log_every < 1:
         raise SystemExit(f"--log-every is {o.log_every}; it must be at least 1")
     if o.resume and o.force:
@@ -167,13 +176,9 @@ def check(o: Options) -> None:
 
 def notes_of(o: Options) -> dict:
     """What a checkpoint says of the run that makes it."""
-    notes = {"seed": o.seed} | {name: getattr(o, name) for name in NOTED}
-    if o.base:
-        notes["base"] = Path(o.base).stem
-    if o.dtype in RECIPES:
-        notes["dtype"] = o.dtype
-    if o.mtp_weight is not None:
-        notes["mtp_weight"] = o.mtp_weight
+    notes = {name: getattr(o, name) for name in NOTED}
+    if o.base:  # by its name, and by its bytes: there may be two of one name
+        notes |= {"base": Path(o.base).stem, "base_is": fingerprint(o.base)}
     return notes
 
 
@@ -188,7 +193,7 @@ def begin(o: Options, out: Path) -> tuple:
     """Model, optimizer, next step and rows so far: of a new run, or one cut off."""
     torch.manual_seed(o.seed)
     if not o.resume:
-        if (out.exists() or out.with_suffix(".csv").exists()) and not o.force:
+        if (out.exists() or beside(out, ".csv").exists()) and not o.force:
             raise SystemExit(f"{out.name} exists; pass --resume or --force")
         model = new_model(o)
         return model, optimizer_for(model, o), 0, []
@@ -200,14 +205,9 @@ def begin(o: Options, out: Path) -> tuple:
             f"{o.config}; resume with the same options"
         )
     start = notes["step"]
-    if start >= o.steps and table(out, "valid").exists():
+    if start >= o.steps and beside(out, "_valid.csv").exists():
         raise SystemExit(f"{out.name} is finished: {start} of {o.steps} steps")
-    return model, optimizer, start, read_rows(out.with_suffix(".csv"), start)
-
-
-def table(out: Path, kind: str) -> Path:
-    """Where a table beside the log lies: run_valid.csv."""
-    return out.with_name(f"{out.stem}_{kind}.csv")
+    return model, optimizer, start, read_rows(beside(out, ".csv"), start)
 
 
 def means(window: list[Row]) -> Row:
@@ -232,7 +232,7 @@ def batches(o: Pretraining) -> Callable[[int, int], Tensor]:
 
 def run(o: Options, command: str) -> Row:
     """Train, with checkpoints and a log, and measure the result; returns the losses."""
-    rank, out = distributed.start(), o.out.with_suffix(".safetensors")
+    rank, out = distributed.start(), checkpoint_path(o.out)
     check(o)
     if o.threads:
         torch.set_num_threads(o.threads)
@@ -247,7 +247,7 @@ def run(o: Options, command: str) -> Row:
             window = []
         if (o.save_every and done % o.save_every == 0) or last:
             if rank == 0:
-                write_log(out.with_suffix(".csv"), rows, command)
+                write_log(beside(out, ".csv"), rows, command)
             if o.save_every:
                 state = None if last else optimizer
                 save_checkpoint(out, model, state, step=done, **notes_of(o))
@@ -261,13 +261,13 @@ def run(o: Options, command: str) -> Row:
 def report(model: Model, out: Path, o: Options, command: str) -> Row:
     """Measure a trained model on what it has not seen, and write the numbers down."""
     if o.text == "kinds":
-        write_log(table(out, "kinds"), evaluate_kinds(model), command)
+        write_log(beside(out, "_kinds.csv"), evaluate_kinds(model), command)
     elif o.problems:
         terms = [{"terms": n, **evaluate(model, n, o.problems)} for n in (3, 4, 5)]
-        write_log(table(out, "terms"), terms, command)
+        write_log(beside(out, "_terms.csv"), terms, command)
     held_out = (batches(o)(HELD_OUT_SEED, step) for step in range(VALIDATED))
     scores = validate(model, held_out)
-    write_log(table(out, "valid"), [scores], command)
+    write_log(beside(out, "_valid.csv"), [scores], command)
     return scores
 
 
@@ -311,7 +311,7 @@ def main(words: Sequence[str] | None = None) -> None:
     said = " ".join(sys.argv[1:] if words is None else words)
     scores = run(o, f"python -m experiments.pretrain {said}")
     if scores:
-        print(o.out.stem, shown(scores))
+        print(o.out.name.removesuffix(".safetensors"), shown(scores))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Trains a base model of one's own by GRPO or by PPO, logged and resumable. The gr
 chapters 11 and 13 is made of the same settings.
 """
 
+import glob
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from typing import Annotated
 import torch
 from tyro.conf import OmitArgPrefixes, subcommand
 
-from experiments.runner import TESTED, Row, parse, shown
+from experiments.runner import TESTED, Row, beside, checkpoint_path, parse, shown
 from r1.model.transformer import Model
 from r1.rl.grpo_loop import Environment, Settings, grpo, new_policy, problems_of
 from r1.rl.losses import GRPOLoss
 from r1.rl.ppo_loop import PPOSettings, new_critic, ppo
 from r1.train import distributed
-from r1.train.checkpoint import load_checkpoint, save_checkpoint
+from r1.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from r1.train.evaluation import evaluate
 from r1.train.optimizer import rl_optimizer
 from r1.train.records import check_notes, read_rows, write_log
@@ -85,7 +86,7 @@ class Training:
 
 def critic_path(out: Path, step: int) -> Path:
     """Where the critic of a saved step lies."""
-    return out.with_name(f"{out.stem}_critic_{step}.safetensors")
+    return beside(out, f"_critic_{step}.safetensors")
 
 
 def optimizer_for(model: Model, lr: float) -> torch.optim.AdamW:
@@ -108,16 +109,25 @@ def rates_of(o: Options) -> list[float]:
 def notes_of(o: Options) -> dict:
     """What a checkpoint says of the run that makes it; a resumed one must agree."""
     notes = {"seed": o.seed, "steps": o.steps, "base": Path(o.base).stem}
-    return notes | {"terms": list(o.terms), "settings": repr(o.settings)}
+    # By its bytes too: there may be two bases of one name.
+    notes |= {"base_is": fingerprint(o.base), "terms": list(o.terms)}
+    return notes | {"settings": repr(o.settings)}
+
+
+def check(o: Options) -> None:
+    """Refuse options that do not go together, or ask for nothing, with SystemExit."""
+    if o.resume and o.force:
+        raise SystemExit("--resume goes on, --force begins anew; give one of them")
+    for name in ("steps", "problems"):
+        if getattr(o, name) < 1:
+            raise SystemExit(f"--{name} is {getattr(o, name)}; it must be at least 1")
 
 
 def begin(o: Options, out: Path, base: Model) -> Training:
     """A new run, or one that was cut off."""
     rates = rates_of(o)
-    if o.resume and o.force:
-        raise SystemExit("--resume goes on, --force begins anew; give one of them")
     if not o.resume:
-        if (out.exists() or out.with_suffix(".csv").exists()) and not o.force:
+        if (out.exists() or beside(out, ".csv").exists()) and not o.force:
             raise SystemExit(f"{out.name} exists; pass --resume or --force")
         models = [new_policy(base), new_critic(base)][: len(rates)]
         pairs = zip(models, rates, strict=True)
@@ -126,19 +136,12 @@ def begin(o: Options, out: Path, base: Model) -> Training:
     check_notes(out.name, notes, notes_of(o))
     models, optimizers, start = [policy], [optimizer], notes["step"]
     if start >= o.steps:
-        if tests_of(out).exists():
+        if beside(out, "_terms.csv").exists():
             raise SystemExit(f"{out.name} is finished: {start} of {o.steps} steps")
     elif len(rates) > 1:
         critic, optimizer, _ = load_training(critic_path(out, start), rates[1])
         models, optimizers = [policy, critic], [*optimizers, optimizer]
-    return Training(
-        models, optimizers, start, read_rows(out.with_suffix(".csv"), start)
-    )
-
-
-def tests_of(out: Path) -> Path:
-    """Where the tests of a run lie."""
-    return out.with_name(f"{out.stem}_terms.csv")
+    return Training(models, optimizers, start, read_rows(beside(out, ".csv"), start))
 
 
 def loop(o: Options, training: Training, base: Model) -> Iterator[Row]:
@@ -157,7 +160,8 @@ def loop(o: Options, training: Training, base: Model) -> Iterator[Row]:
 
 def run(o: Options, command: str) -> Row:
     """Train, with checkpoints and a log, and test the result; returns the last row."""
-    rank, out = distributed.start(), o.out.with_suffix(".safetensors")
+    rank, out = distributed.start(), checkpoint_path(o.out)
+    check(o)
     if o.threads:
         torch.set_num_threads(o.threads)
     base = new_policy(load_checkpoint(o.base)[0])
@@ -173,14 +177,14 @@ def run(o: Options, command: str) -> Row:
     distributed.stop()
     if rank:
         return {}
-    write_log(tests_of(out), tested, command)
+    write_log(beside(out, "_terms.csv"), tested, command)
     return training.rows[-1]
 
 
 def save(o: Options, out: Path, training: Training, done: int, command: str) -> None:
     """Log, critic, policy, in an order that a cut in between leaves resumable."""
     if distributed.rank() == 0:
-        write_log(out.with_suffix(".csv"), training.rows, command)
+        write_log(beside(out, ".csv"), training.rows, command)
     last, (model, *critics) = done == o.steps, training.models
     optimizers = training.optimizers
     if o.save_every and not last and critics:
@@ -190,7 +194,8 @@ def save(o: Options, out: Path, training: Training, done: int, command: str) -> 
         save_checkpoint(out, model, optimizer, step=done, **notes_of(o))
     if distributed.rank():
         return  # rank 0 has written both; only then is the old critic of no use
-    for old in out.parent.glob(f"{out.stem}_critic_*.safetensors"):
+    critics_of_it = glob.escape(beside(out, "_critic_").name) + "*.safetensors"
+    for old in out.parent.glob(critics_of_it):
         if last or old != critic_path(out, done):
             old.unlink()
 
@@ -202,7 +207,7 @@ def main(words: Sequence[str] | None = None) -> None:
     said = " ".join(sys.argv[1:] if words is None else words)
     row = run(o, f"python -m experiments.reinforce {said}")
     if row:
-        print(o.out.stem, shown(row))
+        print(o.out.name.removesuffix(".safetensors"), shown(row))
 
 
 if __name__ == "__main__":

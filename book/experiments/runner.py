@@ -4,6 +4,7 @@ The file of an experiment has a table RUNS and a `main` at its end that calls
 `run_grid`; `python -m experiments.NAME --help` says what all of them understand.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from r1.train.records import BOOK, DATA, write_log
 
-OWN = BOOK / "runs"  # what a reader has run; what is recorded is in DATA
+# What a reader has run; what is recorded is in DATA. With an installed package, which
+# has no DATA, it is where the program is called.
+OWN = (BOOK if DATA.is_dir() else Path()) / "runs"
 TESTED = range(3, 9)  # terms of the problems that a trained model is tested on
 Row = dict[str, Any]
 
@@ -96,6 +99,38 @@ class Options:
     """make runs again that are finished"""
 
 
+def checkpoint_path(out: Path) -> Path:
+    """The checkpoint of `--out NAME`, which is NAME.safetensors.
+
+    A point in a name belongs to it: model_v1.5 and model_v1.6 are two runs. A folder
+    that is not there is made.
+
+    Raises SystemExit for a name that is none, and for a folder that is not to be
+    written into: better now than at the end of a run.
+    """
+    if not out.name:
+        raise SystemExit(f"--out {out} is a folder; name a file in it")
+    ending = "" if out.suffix == ".safetensors" else ".safetensors"
+    path = out.with_name(out.name + ending)
+    writable(path.parent)
+    return path
+
+
+def writable(folder: Path) -> None:
+    """Make a folder; SystemExit where that cannot be, or nothing be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"{folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise SystemExit(f"{folder} is not to be written into; choose another --out")
+
+
+def beside(checkpoint: Path, ending: str) -> Path:
+    """A file of the same run: with "_valid.csv", run_valid.csv of run.safetensors."""
+    return checkpoint.with_name(checkpoint.name.removesuffix(".safetensors") + ending)
+
+
 def parse(kind: type, words: Sequence[str] | None, program: str, **more: Any) -> Any:
     """Read a command line into a dataclass; the one way of all experiments."""
     return tyro.cli(
@@ -147,6 +182,7 @@ def run_grid(
     options = parse(Options, words, experiment, description=about, default=default)
     torch.set_num_threads(options.threads)
     jobs = jobs_of(experiment, runs, options)
+    writable(options.out or OWN / experiment)
     for job in tqdm(jobs, unit="run", disable=not sys.stderr.isatty()):
         if options.force:
             for old in (files or files_of)(job):

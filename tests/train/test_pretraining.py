@@ -16,9 +16,9 @@ from r1.model.moe import routers
 from r1.model.transformer import Model
 from r1.train import checkpoint, records
 from r1.train import pretraining as pretrain
-from r1.train.checkpoint import load_checkpoint, save_checkpoint
+from r1.train.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from r1.train.evaluation import evaluate, evaluate_kinds, validate
-from r1.train.optimizer import new_optimizer
+from r1.train.optimizer import apply_gradient, new_optimizer
 
 SMALL = dataclasses.replace(ModelConfig.dense(), n_layers=1, n_dense_layers=1)
 
@@ -141,6 +141,11 @@ def test_the_command_writes_resumes_and_refuses(tmp_path, monkeypatch, capsys):
         command_line.main([*command, "--resume", "--seed", "1"])
     with pytest.raises(SystemExit, match="another configuration than --config tiny"):
         command_line.main([*command, "--resume", "--config", "tiny"])
+    with pytest.raises(SystemExit, match="made with dtype=float32, not fp8"):
+        command_line.main([*command, "--resume", "--dtype", "fp8"])
+    base = str(tmp_path / "run.safetensors")
+    with pytest.raises(SystemExit, match="made with base=None, not run"):
+        command_line.main([*command, "--resume", "--base", base])
     command_line.main([*command, "--resume"])
     with pytest.raises(SystemExit, match="is finished"):
         command_line.main([*command, "--resume"])
@@ -162,7 +167,7 @@ def test_a_run_may_begin_with_the_weights_of_a_checkpoint(tmp_path, monkeypatch)
     command_line.main([*command, "--steps", "2", "--lr", "0", "--text", "few"])
     ended, _, notes = load_checkpoint(out)
     assert_close(ended.state_dict(), begun.state_dict(), rtol=0, atol=0)
-    assert notes["base"] == "base"
+    assert (notes["base"], notes["base_is"]) == ("base", fingerprint(base))
     assert notes["text"] == "few"
 
 
@@ -254,6 +259,27 @@ def test_resuming_with_experts_gives_what_one_run_gives(tmp_path):
     again, optimizer, _ = load_checkpoint(tmp_path / "a.safetensors", new_optimizer)
     train_with(balance, 6, again, start=3, optimizer=optimizer)
     assert_close(again.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+def test_an_evaluation_between_two_steps_changes_nothing():
+    models = [new_model(EXPERTS), new_model(EXPERTS)]
+    for model in models:
+        steps = pretrain.pretrain(model, 2, batch=small_batch)
+        next(steps)
+        if model is models[1]:
+            validate(model, [small_batch(-1, 0)])
+        next(steps)
+    assert torch.equal(*map(weights, models))
+
+
+def test_a_gradient_that_is_no_number_stops_before_any_update():
+    """The slope of a square root is infinite at 0, where the loss is finite."""
+    model = new_model()
+    before, optimizer = weights(model), new_optimizer(model, 1e-3)
+    loss = (model.embed.weight * 0).abs().sqrt().sum()
+    with pytest.raises(FloatingPointError, match=r"step 3: .* its gradient is nan"):
+        apply_gradient(model, optimizer, loss, "step 3")
+    assert torch.equal(weights(model), before)
 
 
 def test_validation_counts_the_load_of_all_batches_together():

@@ -112,9 +112,9 @@ def test_every_row_of_every_table_has_a_run_whose_origin_is_known():
         for row in rows
         for kind in row["tables"].split()
     }
-    tables = sorted(records.DATA.glob("*/*.csv"))
-    names = [p.relative_to(records.DATA).with_suffix("").as_posix() for p in tables]
-    there = {(name, run) for name in names for run in records.read_table(name)}
+    there = {
+        (name, run) for name in records.tables() for run in records.read_table(name)
+    }
     assert known == there
     assert all(row[name] for row in rows for name in records.ORIGIN)
 
@@ -145,3 +145,17 @@ def test_tables_are_read_without_torch():
     code = "import sys; from r1.train.records import read_run as r;"
     code += "r('rl/terms', 'zero_seed0'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=records.BOOK)
+
+
+@pytest.mark.parametrize(
+    ("notes", "wanted", "message"),
+    [
+        ({"lr": 1, "step": 5}, {"lr": 2}, "made with lr=1, not 2"),
+        ({"lr": 1, "step": 5}, {"lr": 1, "base": "b"}, "made with base=None, not b"),
+        ({"lr": 1, "dtype": "fp8"}, {"lr": 1}, "made with dtype=fp8, not None"),
+    ],
+)
+def test_an_option_that_only_one_of_two_runs_has_differs_too(notes, wanted, message):
+    with pytest.raises(SystemExit, match=message):
+        records.check_notes("run", notes, wanted)
+    records.check_notes("run", notes | {"step": 7, "finished": True}, notes)

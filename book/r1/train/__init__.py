@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "survey",
     ],
     submod_attrs={
-        "checkpoint": ["load_checkpoint", "save_checkpoint"],
+        "checkpoint": ["fingerprint", "load_checkpoint", "save_checkpoint"],
         "distributed": [
             "RowsApart",
             "add_up",
@@ -75,6 +75,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "read_run",
             "read_seeds",
             "read_table",
+            "tables",
             "write_log",
         ],
         "survey": [

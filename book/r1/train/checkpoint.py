@@ -1,8 +1,10 @@
 """Checkpoints: weights, optimizer and notes in one safetensors file."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -44,6 +46,18 @@ def save_checkpoint(
         "notes": json.dumps(notes),
     }
     write_atomically(Path(path), lambda partial: save_file(tensors, partial, metadata))
+
+
+def fingerprint(path: Path | str) -> str:
+    """Twelve letters and digits of a file's bytes: other weights have others."""
+    status = Path(path).stat()
+    return _fingerprint(Path(path), status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _fingerprint(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def load_checkpoint(
