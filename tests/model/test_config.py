@@ -1,5 +1,6 @@
 """Configurations are read from both formats, and bad ones are refused by name."""
 
+import contextlib
 import json
 import math
 import re
@@ -307,7 +308,16 @@ def test_key_value_heads_must_divide_the_heads():
         ({"first_k_dense_replace": None}, "no field 'first_k_dense_replace'"),
         ({"model_type": "deepseek_v32"}, "no field 'index_n_heads'"),
         ({"index_n_heads": 64}, "index_n_heads is 64; it must come with"),
-        ({"rope_scaling": "yarn"}, "rope_scaling"),
+        ({"rope_scaling": "yarn"}, "rope_scaling='yarn'"),
+        ({"rope_scaling": []}, "rope_scaling="),
+        ({"rope_scaling": False}, "rope_scaling=False"),
+        ({"rope_scaling": {"factor": 4.0}}, "rope_type=None"),
+        ({"rope_scaling": YARN | {"factor": 10**400}}, "factor=1000"),
+        ({"rope_scaling": YARN | {"factor": 1e308}}, "must be a number"),
+        ({"rope_scaling": YARN | {"mscale": 0.7}}, "mscale_all_dim=None"),
+        ({"q_lora_rank": False}, "q_lora_rank is False"),
+        ({"q_lora_rank": ""}, "q_lora_rank is ''"),
+        ({"kv_lora_rank": 0}, "no kv_lora_rank, the width"),
         ({"rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.7}}, "mscale"),
         ({"topk_method": "random"}, "topk_method"),
     ],
@@ -389,9 +399,10 @@ def test_experts_without_a_latent_are_read():
     assert moe.qk_rope_head_dim == moe.v_head_dim == 128
     assert moe.n_kv_heads == 16
     assert (moe.score_func, moe.topk_method) == ("softmax", "greedy")
-    fields = {"model_type": "deepseek", "hidden_size": 30, "num_attention_heads": 4}
-    with pytest.raises(ConfigError, match="hidden_size=30 and num_attention_heads=4"):
-        ModelConfig.from_dict(fields)
+    path = DATA / "configs/deepseek_moe_16b.json"
+    uneven = json.loads(path.read_text(encoding="utf-8")) | {"hidden_size": 30}
+    with pytest.raises(ConfigError, match="hidden_size=30 and num_attention_heads=16"):
+        ModelConfig.from_dict(uneven)
 
 
 NO_NUMBERS = [math.nan, math.inf, -math.inf, -1, "1", True, None, [], {}, 10**400]
@@ -402,7 +413,7 @@ OF_THE_FILE = {
     "num_attention_heads": 0,
     "max_position_embeddings": 0,
     "rms_norm_eps": 0,
-    "rope_theta": 0,
+    "rope_theta": 1,
     "routed_scaling_factor": 0,
     "n_routed_experts": 0,
     "num_experts_per_tok": 0,
@@ -433,3 +444,43 @@ def test_what_is_no_number_in_rope_scaling_is_refused(field):
 def test_a_latent_of_queries_needs_one_of_keys():
     with pytest.raises(ConfigError, match="q_lora_rank is 8; it must be 0 without"):
         replace(DENSE, q_lora_rank=8)
+
+
+# Files that were written by hand may lack these; programs agree on what it means.
+MAY_BE_MISSING = {
+    "rope_scaling",
+    "num_nextn_predict_layers",
+    "max_position_embeddings",
+    "beta_fast",
+}
+FILES = [
+    DATA / f"configs/{name}.json"
+    for name in (
+        "deepseek_moe_16b",
+        "deepseek_v2",
+        "deepseek_v3.2",
+        "inference_v3.2",
+        "kimi_k2.6",
+        "glm_4.7_flash",
+    )
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_any_value_in_any_field_is_read_or_refused_by_name(path):
+    """No other error than ConfigError, and no field whose absence changes the model."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    model, text = ModelConfig.from_dict(data), data.get("text_config", data)
+    objects = [text, *(x for x in text.values() if isinstance(x, dict))]
+    for part, field in [(x, field) for x in objects for field in x]:
+        kept = part.pop(field)
+        try:
+            same = ModelConfig.from_dict(data)
+            ours = path.stem.startswith("inference")  # with the package's defaults
+            assert same == model or field in MAY_BE_MISSING or ours, field
+        except ConfigError:
+            pass
+        for part[field] in (math.nan, -1, 0.5, 10**400, "1", True, None, {"a": 1}):
+            with contextlib.suppress(ConfigError):
+                ModelConfig.from_dict(data)
+        part[field] = kept

@@ -131,6 +131,8 @@ def test_attention_without_a_latent_turns_halves_as_llama_does(tmp_path):
     theirs = LlamaForCausalLM(LlamaConfig(**sizes, initializer_range=0.2)).eval()
     theirs.save_pretrained(tmp_path)
     data = sizes | {"model_type": "deepseek", "first_k_dense_replace": 2}
+    data |= {"n_shared_experts": None, "norm_topk_prob": False}
+    data |= {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
     (tmp_path / "config.json").write_text(json.dumps(data))
     assert_close(read(tmp_path)(text()), theirs(text()).logits, **EXACT)
     streamed = StreamedModel(tmp_path, torch.float32)

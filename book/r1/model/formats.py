@@ -1,6 +1,5 @@
 """Configurations as DeepSeek and Hugging Face write them, and what is refused."""
 
-import math
 from typing import Any
 
 # Field of Hugging Face's config.json -> field of DeepSeek's inference code.
@@ -38,9 +37,15 @@ INFERENCE_DEFAULTS = {"score_func": "softmax", "rope_factor": 40.0}
 NOT_ARCHITECTURE = {"dtype", "scale_fmt", "max_batch_size"}
 # model_type of config.json: DeepSeekMoE; V2; V3 and R1; V3.2; Kimi-K2; GLM-4.7-Flash.
 PLAIN = {"deepseek", "deepseek_v2"}  # with attention without a latent, in some files
+NO_LATENT = {"deepseek": None, "deepseek_v2": "unknown"}  # if kv_lora_rank is missing
 BIASED = {"deepseek_v3", "deepseek_v32", "kimi_k2", "glm4_moe_lite"}
 FAMILY = PLAIN | BIASED
 WRAPPERS = {"kimi_k25", "kimi_vl"}  # the model of the text is in text_config
+# What a file of a kind says, null or a number: programs assume different numbers.
+ALWAYS = ("rms_norm_eps", "rope_theta", "n_shared_experts", "norm_topk_prob")
+CHOICE = ("q_lora_rank", "n_group", "topk_group", "routed_scaling_factor")
+EXPECTED = dict.fromkeys(BIASED, ALWAYS + CHOICE) | {"deepseek": ALWAYS}
+EXPECTED |= {"deepseek_v2": (*ALWAYS, *CHOICE, "topk_method")}
 SOFTMAX = {"score_func": "softmax", "topk_method": "greedy", "norm_topk_prob": False}
 SIGMOID = {"score_func": "sigmoid", "topk_method": "noaux_tc"}
 # What changes the arithmetic, and the only value that is known here.
@@ -115,10 +120,15 @@ def from_hugging_face(
             continue
         if isinstance(value, bool) != isinstance(supported, bool) or value != supported:
             _refuse(name, field, value, repr(supported))
-    rope = data.get("rope_scaling") or data.get("rope_parameters") or {}
+    scaling = data.get("rope_scaling")
+    rope = data.get("rope_parameters") if scaling is None else scaling
+    rope = {} if rope is None else rope
     if not isinstance(rope, dict):
         raise ConfigError(f"{name} has rope_scaling={rope!r}; it must be an object")
     _check_rope(data, rope, name)
+    for field in EXPECTED[kind]:
+        if field not in data and field not in rope:
+            raise ConfigError(f"{name} has no field {field!r}; every {kind} has one")
     # Transformers leaves out what every model of a kind has.
     values = dict(SIGMOID if kind in BIASED else SOFTMAX)
     named = {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
@@ -126,13 +136,14 @@ def from_hugging_face(
     values |= {k: v for k, v in named.items() if v is not None or k not in MAY_BE_NULL}
     values |= {new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope}
     values |= _dense_layers(data, name)
-    values["q_lora_rank"] = values.get("q_lora_rank") or 0
+    if values.get("q_lora_rank") is None:
+        values["q_lora_rank"] = 0
     if values.get("kv_lora_rank"):
         # Latent attention has no heads of keys; the files repeat n_heads there.
         values.pop("n_kv_heads", None)
-    elif kind == "deepseek" or (kind in PLAIN and "kv_lora_rank" in data):
+    elif kind in PLAIN and data.get("kv_lora_rank", NO_LATENT[kind]) in (None, 0):
         values |= _plain_attention(data, name)
-    elif kind is not None:
+    else:
         raise ConfigError(
             f"{name} has no kv_lora_rank, the width of the latent; every {kind} has one"
         )
@@ -148,8 +159,6 @@ def _refuse(name: str, field: str, value: Any, supported: str) -> None:
 def _check_family(data: dict[str, Any], family: set[str], name: str) -> None:
     """Refuse what is built otherwise, by its name."""
     kind = data.get("model_type")
-    if kind is None and "hidden_size" in data:
-        return
     if not isinstance(kind, str) or kind not in family:
         known = ", ".join(sorted(FAMILY))
         other = (
@@ -193,7 +202,8 @@ def _dense_layers(data: dict[str, Any], name: str) -> dict[str, int]:
 
 def _check_rope(data: dict[str, Any], rope: dict[str, Any], name: str) -> None:
     """Refuse positions that no model of the book has."""
-    kind = rope.get("rope_type", rope.get("type", "default"))
+    plain = "default" if set(rope) <= {"rope_theta"} else None
+    kind = rope.get("rope_type", rope.get("type", plain))
     if kind not in ("default", "yarn"):
         _refuse(name, "rope_type", kind, "'default' or 'yarn'")
     for field in (*HUGGING_FACE_ROPE, "mscale"):
@@ -205,9 +215,9 @@ def _check_rope(data: dict[str, Any], rope: dict[str, Any], name: str) -> None:
         return
     if "factor" not in rope:
         raise ConfigError(f"{name} has yarn without a factor; add it to rope_scaling")
-    mscale = rope.get("mscale", 1)
-    if rope.get("mscale_all_dim", mscale) != mscale:
-        _refuse(name, "mscale_all_dim", rope["mscale_all_dim"], f"mscale, {mscale!r},")
+    mscale, everywhere = rope.get("mscale", 1), rope.get("mscale_all_dim")
+    if everywhere != mscale and (everywhere is not None or "mscale" in rope):
+        _refuse(name, "mscale_all_dim", everywhere, f"mscale, {mscale!r},")
     if rope.get("attention_factor") is not None:
         _refuse(name, "attention_factor", rope["attention_factor"], "none")
     length = data.get("max_position_embeddings")
@@ -218,7 +228,8 @@ def _check_rope(data: dict[str, Any], rope: dict[str, Any], name: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    # A whole number may be longer than any float.
+    return type(value) in (int, float) and abs(value) < 2**1023
 
 
 def check_transformers(data: dict[str, Any]) -> None:
@@ -237,7 +248,7 @@ def check_transformers(data: dict[str, Any]) -> None:
 def _with_context(values: dict[str, Any]) -> dict[str, Any]:
     length = values.get("original_seq_len", 4096)
     factor = values.get("rope_factor", 1.0)
-    if type(length) is int and _is_number(factor):
+    if type(length) is int and _is_number(factor) and _is_number(length * factor):
         values.setdefault("max_seq_len", int(length * factor))
     return values
 
