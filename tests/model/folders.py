@@ -24,15 +24,22 @@ SMALL = replace(
     max_seq_len=64,
     original_seq_len=64,
 )
-V3 = replace(SMALL, num_nextn_predict_layers=1, rope_factor=4.0, original_seq_len=16)
+GROUPS = {"n_expert_groups": 4, "n_limited_groups": 2}
+V3 = replace(
+    SMALL,
+    num_nextn_predict_layers=1,
+    n_activated_experts=3,
+    rope_factor=4.0,
+    original_seq_len=16,
+    **GROUPS,
+)
 V2 = replace(
     SMALL,
     score_func="softmax",
     topk_method="group_limited_greedy",
     norm_topk_prob=False,
-    n_expert_groups=4,
-    n_limited_groups=2,
     q_lora_rank=0,
+    **GROUPS,
 )
 BLOCK = (16, 16)  # 24 and 40 are no multiples: last blocks are partial
 
