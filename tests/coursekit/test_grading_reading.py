@@ -2,6 +2,8 @@
 
 import json
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from coursekit.authoring.assignment import load
 from coursekit.authoring.notebooks import instructor, mark_written, prompt, starter
 from coursekit.grading.reading import notebook_of, read_notebook
+from coursekit.grading.remarks import broken, where
 from coursekit.grading.submissions import Submission
 from coursekit.walls.files import Unreadable, read_bytes
 
@@ -68,7 +71,9 @@ def test_cells_come_without_experiments_and_words_by_question(tmp_path):
     assert found.written["q4"].startswith("The bias is there")
     assert not found.notes
     blank = json.dumps(starter(EXAMPLE)).encode()
-    assert read_notebook(saved(tmp_path, blank), EXAMPLE).written == {"q4": ""}
+    found = read_notebook(saved(tmp_path, blank), EXAMPLE)
+    assert found.written == {"q4": ""}
+    assert all(cell.given for cell in found.saved)
 
 
 def test_cells_have_the_numbers_that_the_student_sees(tmp_path):
@@ -189,6 +194,35 @@ def test_outputs_may_be_large(tmp_path):
         file.truncate(101 * 2**20)
     with pytest.raises(Unreadable, match="larger than 100 MiB"):
         read_notebook(path, EXAMPLE)
+
+
+N = 40_000  # characters, at which what takes the square of it is seen
+LONG = [
+    "\n" * N,
+    " " * N + "x",
+    "from " + "import " * N // 10 + "\n",
+    "x " * N,
+]
+LONG += [
+    "<!-- " * N,
+    "'" * N,
+    "?" + " " * N + "x",
+    "a:" * N,
+    "#" * N,
+]
+LONG += ["-l " * N, "\u00a0" * N, "!" * N, "words of a text " * N // 10 + "!"]
+
+
+def test_no_cell_holds_the_reader_up(tmp_path):
+    cells = [{"cell_type": "code", "source": source} for source in LONG]
+    path = saved(tmp_path, json.dumps({"cells": cells}).encode())
+    began = time.process_time()
+    book = read_notebook(path, EXAMPLE)
+    wrong = {1: "NameError: name 'nowhere' is not defined"}
+    assert where("nowhere", book, wrong).startswith("no cell defines")
+    answered = replace(book, answers={1: ("q1",)})
+    assert broken(wrong, answered) == [f"q1: code cell 1: {wrong[1]}"]
+    assert time.process_time() - began < 5
 
 
 def test_what_of_a_cell_is_not_run_is_said_by_its_number(tmp_path):

@@ -30,7 +30,9 @@ DEFINED = re.compile(
     rf"|(\w+){SPACE}*(?::[^=\n]+)?=(?!=))",
     re.MULTILINE,
 )
-PROSE = re.compile(r"^\s*[-*>]?\s*(?:[^\W\d_]+[,;:]? ){4}[^\W\d_]+", re.MULTILINE)
+PROSE = re.compile(
+    rf"^{SPACE}*(?:[-*>]{SPACE}*)?(?:[^\W\d_]+[,;:]? ){{4}}[^\W\d_]+", re.MULTILINE
+)
 QUOTED = re.compile(r"(\"{3}|'{3}).*?(?:\1|\Z)", re.DOTALL)
 CODE = "code"  # is added to the tags of words in a code cell
 UNANSWERED = "*Your answer.*"  # what earlier starters say where an answer goes

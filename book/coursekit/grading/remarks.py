@@ -119,7 +119,8 @@ def _raised(question: str, number: int, text: str, notebook: Notebook) -> str:
     if not (unknown := UNKNOWN.match(text.partition(": ")[2])):
         return said
     name = unknown[1] or unknown[2]
-    imports = re.compile(rf"^\s*(?:from .*)?import .*\b{name}\b", re.MULTILINE)
+    imports = rf"^{SPACE}*(?:from .{{1,80}})?import .{{0,200}}\b{name}\b"
+    imports = re.compile(imports, re.MULTILINE)
     makes = {cell.number for cell in defining(notebook, name) if cell.kind == "code"}
     below = [c for c in notebook.saved if c.kind == "code" and c.number > number]
     for cell in below:
