@@ -200,7 +200,7 @@ N = 40_000  # characters, at which what takes the square of it is seen
 LONG = [
     "\n" * N,
     " " * N + "x",
-    "from " + "import " * N // 10 + "\n",
+    "from " + "import " * (N // 10) + "\n",
     "x " * N,
 ]
 LONG += [
@@ -210,7 +210,7 @@ LONG += [
     "a:" * N,
     "#" * N,
 ]
-LONG += ["-l " * N, "\u00a0" * N, "!" * N, "words of a text " * N // 10 + "!"]
+LONG += ["-l " * N, "\u00a0" * N, "!" * N, "words of a text " * (N // 10) + "!"]
 
 
 def test_no_cell_holds_the_reader_up(tmp_path):
