@@ -22,12 +22,10 @@ from coursekit.authoring.assignment import Assignment
 from coursekit.authoring.notebooks import defined, instructor, starter
 from coursekit.authoring.prove import SECRET
 from coursekit.grading.grade import Options, grade
-from coursekit.grading.mark import mark
 from coursekit.grading.results import GRADED, Result
-from coursekit.grading.submissions import Submission, collect
+from coursekit.grading.submissions import collect
 from coursekit.reports.report import write_reports
-from coursekit.walls.forks import spread
-from coursekit.walls.sandbox import NoSandbox, missing, opened
+from coursekit.walls.sandbox import NoSandbox, missing
 
 # For hostile submissions, which go to every limit: seconds and bytes.
 SHORT = {"cell": 2.0, "call": 2.0, "question": 1.0}
@@ -135,7 +133,7 @@ INSIDE = {
     "writes garbage to all": DESCRIPTORS.format(data="os.urandom(2**12)"),
     "announces 4 GiB": DESCRIPTORS.format(data="b'\\xff' * 4"),
 }
-# The same, but F only says something; others may use the sandbox afterwards.
+# The same, but F only says something.
 SAYS = {
     "raises SystemExit": "raise SystemExit(0)",
     "raises KeyboardInterrupt": "raise KeyboardInterrupt",
@@ -197,14 +195,12 @@ class Hostile:
     """A submission by file name, what it loses, and how the report calls it.
 
     `lost` are questions without points, None where there must be no number at all.
-    `mild` ones only say something wrong, and others may use their sandbox.
     """
 
     name: str
     files: dict[str, bytes]
     lost: frozenset[str] | None
     status: tuple[str, ...] = GRADED
-    mild: bool = False
 
 
 def _book(notebook: Any) -> bytes:
@@ -242,10 +238,8 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
     book = f"{assignment.name}.ipynb"
     found = []
 
-    def add(
-        name, data, lost, status=GRADED, file=book, more=reference, mild=False
-    ) -> None:
-        found.append(Hostile(name, {file: data, **more}, lost, status, mild))
+    def add(name, data, lost, status=GRADED, file=book, more=reference) -> None:
+        found.append(Hostile(name, {file: data, **more}, lost, status))
 
     for name, source in CELLS.items():
         cell = source.replace("{port}", str(port))
@@ -260,21 +254,21 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
             for field, path in given.items():
                 body = body.replace(field, repr(str(path)))
             data = _with(perfect, wrapped(function, body))
-            add(f"inside {name}", data, lost, mild=table is SAYS)
+            add(f"inside {name}", data, lost)
     for reply in REPLIES:
         body = DESCRIPTORS.format(data=FORGED.replace("{reply}", reply))
         body = f"from coursekit.walls.codec import encode\n{body}"
         data = _with(perfect, wrapped(function, body))
-        add(f"inside forges {reply}", data, only, mild=True)
+        add(f"inside forges {reply}", data, only)
     for name, source in BLANK.items():
         cell = source.replace("F = ", f"{function} = ")
-        add(f"blank {name}", _with(blank, cell), every, more={}, mild=True)
+        add(f"blank {name}", _with(blank, cell), every, more={})
     plain = _book(perfect)
     for name, change in BYTES.items():
         add(name, change(plain), None, ("unreadable",))
     for name, change in WEIGHTS.items() if by_file else ():
         changed = {file: change(data) for file, data in reference.items()}
-        add(f"weights {name}", plain, frozenset(by_file), more=changed, mild=True)
+        add(f"weights {name}", plain, frozenset(by_file), more=changed)
     add("two notebooks", plain, None, ("unreadable",), "a.ipynb", {"b.ipynb": plain})
     add("no notebook", b"x = 1", None, ("unreadable",), "solution.py", {})
     strange = _with(perfect, "x = 'é'").decode().encode("cp1252", "replace")
@@ -294,9 +288,9 @@ def hostile(assignment: Assignment, port: int) -> list[Hostile]:
             nothing,
         ),
     ):
-        add(name, data, lost, mild=True)
-    add("not UTF-8", strange, nothing, ("look",), mild=True)
-    add("another name", plain, nothing, ("look",), file="final (2).ipynb", mild=True)
+        add(name, data, lost)
+    add("not UTF-8", strange, nothing, ("look",))
+    add("another name", plain, nothing, ("look",), file="final (2).ipynb")
     return found
 
 
@@ -307,19 +301,6 @@ def lay_out(found: list[Hostile], folder: Path) -> None:
             path = folder / one.name.replace("/", "_") / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-
-
-def marked(
-    assignment: Assignment, found: list[Submission], jobs: int = 2
-) -> list[Result]:
-    """Results of submissions that are ours, many of them in one sandbox."""
-    shown = {path.name: path for path in assignment.paths("files")}
-
-    def work(part: list[Submission]) -> list[Result]:
-        with opened(assignment.limits, shown) as box:
-            return [mark(assignment, one, SECRET, used=box) for one in part]
-
-    return spread(work, found, jobs)
 
 
 @contextmanager
@@ -371,8 +352,6 @@ def prove_hostile(
 
     Every submission must get exactly its points and status; no process, file or
     connection may be left of any; no page may hold markup or a hidden test's text.
-    What only says something wrong is judged in a sandbox that others have used before;
-    the rest is graded as a class is, each in a sandbox of its own.
 
     Raises NoSandbox without bubblewrap.
     """
@@ -388,12 +367,7 @@ def prove_hostile(
         watched = [class_, assignment.folder]
         files = snapshot(watched)
         options = Options(jobs=jobs, secret=SECRET, quiet=quiet)
-        mild = {one.name for one in everybody if one.mild}
-        found = collect(class_)
-        rest = [submission for submission in found if submission.student not in mild]
-        results = grade(short, rest, out, options)
-        others = [submission for submission in found if submission.student in mild]
-        results += marked(short, others, jobs)
+        results = grade(short, collect(class_), out, options)
         rows = write_reports(out, results, short, {})
         if snapshot(watched) != files:
             wrong.append("files were changed")
