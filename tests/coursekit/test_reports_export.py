@@ -125,9 +125,9 @@ def test_totals_that_wait_are_not_exported_as_nothing(grades):
 VERDICT = Verdict("test_q1_it", "q1", "It doubles.", 0.0, 2.0, "failed", "no")
 
 
-def with_results(folder, *students):
-    for student in students:
-        made = Result(student, "hw", "look", "odd", WALLS, {"q1": 0.0}, {}, [VERDICT])
+def with_results(folder, **points):
+    for student, given in points.items():
+        made = Result(student, "hw", "look", "odd", WALLS, {"q1": given}, {}, [VERDICT])
         write_result(path_of(folder, student), made)
 
 
@@ -137,7 +137,7 @@ def scores(out):
 
 
 def test_gradescope_gets_scores_and_messages_of_tests(grades, tmp_path):
-    with_results(tmp_path, "ada", "bo")
+    with_results(tmp_path, ada=9.0, bo=0.0)
     assert gradescope_all(tmp_path, tmp_path / "out") == ["cy"]
     made = json.loads((tmp_path / "out/ada/results.json").read_text())
     assert (made["score"], made["output"]) == (10.5, "odd")
@@ -148,7 +148,7 @@ def test_gradescope_gets_scores_and_messages_of_tests(grades, tmp_path):
 
 def test_gradescope_mixes_no_totals_with_points_from_tests(grades, tmp_path, capsys):
     grades.write_text(GRADES.replace("bo,0,0,0,0", "bo,0,,3,"))
-    with_results(tmp_path, "ada", "bo")
+    with_results(tmp_path, ada=9.0, bo=3.0)
     out = tmp_path / "out"
     call = ["export", "gradescope", str(tmp_path), "--out", str(out)]
     assert main([*call, "--points", "auto"]) == 0
@@ -159,6 +159,13 @@ def test_gradescope_mixes_no_totals_with_points_from_tests(grades, tmp_path, cap
     assert main(call) == 0
     assert scores(out) == {"ada": 10.5}  # nothing is left of what bo had
     assert "without a grade: bo, cy" in capsys.readouterr().out
+
+
+def test_gradescope_mixes_no_two_gradings(grades, tmp_path):
+    """The second one was interrupted before it came to the table."""
+    with_results(tmp_path, ada=9.0, bo=3.0)
+    with pytest.raises(TableError, match=r"bo has 0 points .* 3 in json/: .* again"):
+        gradescope_all(tmp_path, tmp_path / "out")
 
 
 def test_gradescope_waits_for_totals_as_the_others_do(grades, tmp_path, capsys):

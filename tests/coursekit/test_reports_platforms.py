@@ -191,7 +191,7 @@ def test_gradescope_takes_every_result(tmp_path):
     for student in students:
         message = f"<script>{student}</script>\0\ud800\u202e{{{{ 7 * 7 }}}}"
         made = Result(
-            student, "hw", "look", "odd\x1b[2J", WALLS, {"q1": 0.0}, {},
+            student, "hw", "look", "odd\x1b[2J", WALLS, {"q1": 9.5}, {},
             [verdict(message)], seconds=1.5,
         )  # fmt: skip
         write_result(path_of(tmp_path, student), made)

@@ -252,10 +252,22 @@ def gradescope_all(results: Path, out: Path, column: str = "total") -> list[str]
             target.unlink(missing_ok=True)
             continue
         result = _result(results, student)
+        _same_grading(row, result, grades.name)
         marked = bool(row.get("total", "").strip())
         made = gradescope(result, points[student], marked)
         write(target, json.dumps(made, indent=1))
     return away
+
+
+def _same_grading(row: dict[str, str], result: Result, file: str) -> None:
+    """Refuse a result that is of another grading than the table."""
+    there = number(row.get("auto", ""), math.inf, f"{file}, {result.student}, auto")
+    here = sum(points or 0.0 for points in result.questions.values())
+    if there is not None and abs(there - here) > 1e-6:
+        raise TableError(
+            f"{result.student} has {shown(there)} points from tests in {file}, "
+            f"{shown(here)} in json/: a grading was interrupted; grade again"
+        )
 
 
 def _result(results: Path, student: str) -> Result:
