@@ -28,8 +28,8 @@ README = """\
 2. `python -m pip install -r requirements.txt` (Python 3.11 or later)
 3. `jupyter lab {name}.ipynb`
 4. Replace each `raise NotImplementedError` by your answer; keep names and arguments.
-5. The cells with `check(...)` run the tests in `tests/`, and say what is wrong and where
-   to read on. Grading runs them with other numbers, and tests that you do not see.
+5. The cells with `check(...)` run the tests in `tests/`, and say what is wrong and
+   where to read on. Grading runs them with other numbers, and more tests.
 6. Before handing in: restart the kernel, run all cells, save. Hand in {handed_in}.
    If you leave a question out, the cells behind it that use it stop with
    NotImplementedError; go on below them. That costs nothing.
