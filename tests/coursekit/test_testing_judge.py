@@ -228,3 +228,15 @@ def test_a_real_sandbox_counts_work_and_ends_what_waits(walls):
         assert kinds(verdicts) == ["budget"]
         assert 1 < time.monotonic() - began < 30
         assert marker.left_out == {2: "time"}
+
+
+def test_what_fails_in_a_question_shares_its_seconds(monkeypatch):
+    """The second call that loops has what the first has left, and the third nothing."""
+    box = Box()
+    tests = [*[asks("q1", 100, "work")] * 3, asks("q1"), asks("q2")]
+    _, verdicts = judged(box, [ANSWERS], tests, monkeypatch)
+    assert kinds(verdicts) == ["time"] * 4 + ["passed"]
+    assert box.now == LIMITS.question == LIMITS.call + 5
+    said = [verdict.message.partition("\n")[0] for verdict in verdicts[:3]]
+    assert said[1] == "it did not end within 5 s"
+    assert said[2] == "the answers to q1 have used up their time"

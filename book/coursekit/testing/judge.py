@@ -106,10 +106,13 @@ class Marker:
                 raise StudentError(self.budget.why, "budget")
             if not begun:
                 return _nobody(request)
-            if self.wasted[test.question] > self.limits.question:
+            seconds = test.seconds or self.limits.call
+            wasted = self.wasted[test.question]
+            if wasted >= self.limits.question:
                 text = f"the answers to {test.question} have used up their time"
                 raise StudentError(text, "time")
-            seconds = test.seconds or self.limits.call
+            if wasted:
+                seconds = min(seconds, max(1, round(self.limits.question - wasted)))
             try:
                 with self.budget.charged(self.box):
                     return self.box.ask(request, **self.budget.bounds(seconds))

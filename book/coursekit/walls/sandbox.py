@@ -55,7 +55,7 @@ class Limits:
 
     cell: float = 20.0
     call: float = 10.0
-    question: float = 20.0
+    question: float = 15.0
     work: float = 120.0
     wait: float = 300.0
     memory: int = 2 * 2**30
