@@ -192,7 +192,7 @@ def test_a_table_without_an_end_is_taken_as_it_is_after_a_while(tmp_path, monkey
     [
         (errno.EACCES, "close the program that has it open, or make the folder"),
         (errno.ENOSPC, "free some space there"),
-        (errno.EIO, "make it a place for files"),
+        (errno.EIO, "choose another place or mend this one"),
     ],
 )
 def test_a_file_that_cannot_be_replaced_stays_and_the_remedy_is_said(

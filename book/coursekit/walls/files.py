@@ -25,7 +25,7 @@ class Unwritable(OSError):
 
 def unwritable(path: Path, error: OSError) -> Unwritable:
     """The error for a place, from that of the system."""
-    remedy = REMEDIES.get(error.errno, "make it a place for files")
+    remedy = REMEDIES.get(error.errno, "choose another place or mend this one")
     return Unwritable(
         f"{path} cannot be written ({error.strerror or error}): {remedy}, then the "
         "same command goes on"
