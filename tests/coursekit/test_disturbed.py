@@ -102,7 +102,7 @@ seeds = st.integers(0, 2**32)
 saved = st.sampled_from(sorted(SAVED))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(changes=st.lists(st.sampled_from(HARMLESS), max_size=6), how=saved, seed=seeds)
 def test_what_tools_do_costs_no_point_and_needs_no_look(judged, changes, how, seed):
     book = changed(changes, seed)
@@ -112,7 +112,7 @@ def test_what_tools_do_costs_no_point_and_needs_no_look(judged, changes, how, se
     assert WORDS in result.written["q4"]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     changes=st.lists(st.sampled_from([*HARMLESS, *OTHERS * 3]), min_size=1, max_size=5),
     how=saved,
