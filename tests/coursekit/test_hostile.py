@@ -1,4 +1,8 @@
-"""At least thirty submissions made to go wrong get their points, and leave nothing."""
+"""Submissions made to go wrong get their points, and leave nothing.
+
+There are more than seventy, each in a sandbox of its own, as in a class. Twenty seconds
+on two cores are mostly those that loop or fill the memory until their limits end them.
+"""
 
 import os
 import statistics
