@@ -273,6 +273,20 @@ def test_a_submission_has_copies_of_its_files_and_sees_nobody_elses(walls, tmp_p
     assert (tmp_path / "file").read_bytes() == b"text"
 
 
+def test_files_on_their_way_in_one_sandbox_stop_no_other(walls):
+    """The kernel counts them for a user, who is the same in all sandboxes."""
+    send = "import socket\nours, theirs = socket.socketpair()\n"
+    send += "while True: socket.send_fds(ours, [b'x'], [0] * 250)"
+    with opened(LIMITS) as box, opened(LIMITS) as other:
+        box.start()
+        assert "Too many references" in box.cell(send, 1)
+        other.start()
+        assert other.cell("def f(x): return x", 1) == ""
+        other.begin(0)
+        assert Student(lambda request: other.ask(request, 10)).f(2) == 2
+        assert not other.end()
+
+
 def test_a_template_that_is_gone_is_made_anew(walls):
     begin.template.cache_clear()  # others go on with the one they have
     with opened(LIMITS):

@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import platform
+import re
 import resource
 import shutil
 import socket
@@ -125,11 +126,10 @@ def limit(limits: Mapping[str, int], apart: bool) -> None:
     """
     most = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_FSIZE: limits["file"],
     }
-    release = tuple(int(part) for part in platform.release().split(".")[:2])
-    if apart and release >= COUNTED_APART:
+    release = re.match(r"(\d+)\.(\d+)", platform.release())
+    if apart and tuple(map(int, release.groups())) >= COUNTED_APART:
         most[resource.RLIMIT_NPROC] = limits["processes"]
     for what, value in most.items():
         resource.setrlimit(what, (value, value))

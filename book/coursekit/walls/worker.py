@@ -44,6 +44,9 @@ from coursekit.walls.processes import (
 from coursekit.walls.session import session, silence
 
 PATIENCE = 10.0  # seconds for the other side to take a message, or to be ready again
+# Files open at once. The kernel also counts files on their way through sockets, for all
+# processes of a user, and refuses who has the lower limit: so the keeper has a higher.
+OPEN = 256
 TICK = 0.02  # seconds between two looks at memory and processes
 
 
@@ -110,6 +113,7 @@ class Keeper:
         else:
             socket.send_fds(control, [b"+"], [listener])
             os.close(listener)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN, OPEN))
 
     def do_cell(
         self, body: bytes, number: int, seconds: float, most: float
