@@ -399,6 +399,15 @@ def test_experts_without_a_latent_are_read():
     assert moe.qk_rope_head_dim == moe.v_head_dim == 128
     assert moe.n_kv_heads == 16
     assert (moe.score_func, moe.topk_method) == ("softmax", "greedy")
+    for nothing in (0, None):
+        lite = ModelConfig.from_dict(V2_LITE | {"kv_lora_rank": nothing})
+        assert (lite.kv_lora_rank, lite.qk_rope_head_dim) == (0, 128)
+    for unclear in (
+        without(V2_LITE, "kv_lora_rank"),
+        V2_LITE | {"kv_lora_rank": False},
+    ):
+        with pytest.raises(ConfigError, match="kv_lora_rank"):
+            ModelConfig.from_dict(unclear)
     path = DATA / "configs/deepseek_moe_16b.json"
     uneven = json.loads(path.read_text(encoding="utf-8")) | {"hidden_size": 30}
     with pytest.raises(ConfigError, match="hidden_size=30 and num_attention_heads=16"):

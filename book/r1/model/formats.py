@@ -37,7 +37,6 @@ INFERENCE_DEFAULTS = {"score_func": "softmax", "rope_factor": 40.0}
 NOT_ARCHITECTURE = {"dtype", "scale_fmt", "max_batch_size"}
 # model_type of config.json: DeepSeekMoE; V2; V3 and R1; V3.2; Kimi-K2; GLM-4.7-Flash.
 PLAIN = {"deepseek", "deepseek_v2"}  # with attention without a latent, in some files
-NO_LATENT = {"deepseek": None, "deepseek_v2": "unknown"}  # if kv_lora_rank is missing
 BIASED = {"deepseek_v3", "deepseek_v32", "kimi_k2", "glm4_moe_lite"}
 FAMILY = PLAIN | BIASED
 WRAPPERS = {"kimi_k25", "kimi_vl"}  # the model of the text is in text_config
@@ -141,7 +140,7 @@ def from_hugging_face(
     if values.get("kv_lora_rank"):
         # Latent attention has no heads of keys; the files repeat n_heads there.
         values.pop("n_kv_heads", None)
-    elif kind in PLAIN and data.get("kv_lora_rank", NO_LATENT[kind]) in (None, 0):
+    elif kind in PLAIN and _says_no_latent(data):
         values |= _plain_attention(data, name)
     else:
         raise ConfigError(
@@ -167,6 +166,14 @@ def _check_family(data: dict[str, Any], family: set[str], name: str) -> None:
             else ""
         )
         raise ConfigError(f"{name} has model_type={kind!r}; known are {known}{other}")
+
+
+def _says_no_latent(data: dict[str, Any]) -> bool:
+    """Only the first mixture may leave the field out."""
+    if "kv_lora_rank" not in data:
+        return data["model_type"] == "deepseek"
+    rank = data["kv_lora_rank"]
+    return rank is None or (type(rank) is int and rank == 0)
 
 
 def _plain_attention(data: dict[str, Any], name: str) -> dict[str, Any]:
