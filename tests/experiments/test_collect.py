@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import collect
-from r1.train.records import read_origin, read_run, read_table
+from r1.train.records import read_origin, read_run, read_table, tables
 
 HEAD = (
     "# command: python {}\n# commit: {}\n# device: CPU, 1 thread\n# date: 2026-01-02\n"
@@ -195,5 +195,6 @@ def test_the_columns_of_a_file_tell_its_kind(experiment, stem, columns, kind):
 
 
 def test_the_kinds_of_the_book_are_those_that_are_known():
-    kinds = {path.stem for path in collect.DATA.glob("*/*.csv")}
+    kinds = {name.partition("/")[2] for name in tables()}
+    assert {"steps", "terms"} < kinds
     assert kinds <= set(collect.KINDS)
