@@ -48,7 +48,7 @@ def agree(student, args, what):
         f"indices, {what}",
         mistakes={
             "a node counts for its two best, as in the chapter": other(best=2),
-            "k / M is rounded down": other(best=max(1, k // most)),
+            "k / most is rounded down": other(best=max(1, k // most)),
             "a node counts for its best k": other(best=k),
             "a node counts for all of its experts": other(best=logits.shape[1]),
             "nodes are rated without the bias": other(rated=False),
@@ -106,8 +106,8 @@ def test_q1_experts_of_other_nodes_stay_out(student, gen):
     agree(
         student,
         args,
-        "all biased affinities below 0 (0 is more than that: fill what is dropped with "
-        "minus infinity)",
+        "all biased affinities below 0 (so 0 would win against them; which value do "
+        "dropped experts get?)",
     )
 
 

@@ -55,7 +55,13 @@ def loads(out, into, there, back):
     return int(torch.maximum(sends, receives).max())
 
 
-@points(3, read='handout, question 5, "`exchange_bytes` turns"')
+@points(
+    3,
+    read=(
+        'handout, question 5, "`exchange_bytes` turns"; '
+        'handout, question 5, "is the largest number of bytes"'
+    ),
+)
 def test_q5_bytes_of_the_busiest_node(student, gen):
     """All bytes, and those of the node that sends or receives most."""
     for dim, scales in [(7168, 56), (128, 1), (200, 2), (64, 1)]:
@@ -70,8 +76,8 @@ def test_q5_bytes_of_the_busiest_node(student, gen):
         close(
             found,
             (total, busiest),
-            f"(total, busiest) for vectors of {dim} (there: {there} bytes, back: "
-            f"{back}; the home sends the first and receives the second)",
+            f"(total, busiest) for vectors of {dim} (a token's home node sends "
+            f"{there} bytes for a vector and receives {back})",
             mistakes={
                 "what stays at home is counted": (
                     int(sent.sum()) * (there + back),

@@ -47,7 +47,13 @@ def test_q6_its_slope_is_the_error_of_the_load(student, gen):
         )
 
 
-@points(2, read='handout, question 6, "`response` measures"')
+@points(
+    2,
+    read=(
+        'handout, question 6, "`response` measures"; '
+        'handout, "Letters", "Functions leave"'
+    ),
+)
 def test_q6_response_of_any_load(student, gen):
     """A load that answers in curves, differently in each direction."""
     loads_of, bias = planted(student, CURVED, "b"), 0.5 * normal(gen, 5)
@@ -57,7 +63,7 @@ def test_q6_response_of_any_load(student, gen):
         up, down = curved(bias + eye[j]), curved(bias - eye[j])
         right[:, j] = (up / up.mean() - down / down.mean()) / 0.6
     found, after = changed(student.response, loads_of, bias, 0.3)
-    close(after[1], bias, "the bias after the call (it is changed)")
+    close(after[1], bias, "the argument bias after the call (the function changed it)")
     close(
         found,
         right,

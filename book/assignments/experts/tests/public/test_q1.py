@@ -22,8 +22,11 @@ def test_q1_nodes_are_rated_by_as_many_as_they_may_give(student):
     """Eight experts on two nodes: one node, or two, three experts, or two."""
     s = wide([[0.9, 0.8, 0.1, 0.2, 0.6, 0.7, 0.5, 0.3]])
     bias = wide([0.0, -0.15, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    three = "three have to come from one node: 0.9 + 0.65 + 0.2 against 0.7 + 0.6 + 0.5"
-    rated = "node 0 is rated by two of its experts, or not by their biased affinities"
+    three = (
+        "three have to come from one node: 0.9 + 0.65 + 0.2 in node 0, "
+        "0.7 + 0.6 + 0.5 in node 1"
+    )
+    rated = "nodes are rated by two experts each, or without the bias"
     for k, most, chosen, why, wrong in [
         (3, 1, [5, 4, 6], three, {rated: [0, 1, 3], "no node is dropped": [0, 5, 1]}),
         (3, 2, [0, 5, 1], "both nodes are kept", {}),

@@ -32,21 +32,21 @@ def test_q2_the_step_is_in_proportion_to_the_error(student):
 
 @points(3, read='handout, question 2, "so far a count strays by itself"')
 def test_q2_small_errors_are_chance_and_large_ones_are_cut(student):
-    """A mean of 16 strays by 4: 20 is no error, 28 and 0 are."""
+    """With a mean of 16, chance explains 4: loads of 28 and 0 are errors, 20 is not."""
     loads = torch.tensor([[16, 20, 28, 0]])
     found = student.update_bias(torch.zeros(4).double(), loads, 0.2, 1.0, 0.16)
     steps = wide([0.0, 0.0, -0.15, 0.16])
     close(
         found,
         steps - 0.0025,
-        "the bias (steps are 0, 0 since 4 is not more than the square root of 16, "
-        "-0.15, and 0.2 cut to 0.16; their mean, 0.0025, goes)",
+        "the bias (the steps are 0, 0 because 4 is not more than the square root of "
+        "16, -0.15, and 0.2 cut to 0.16; then their mean, 0.0025, is subtracted)",
         mistakes={
             "steps are not cut off": wide([0.0, 0.0, -0.15, 0.2]) - 0.0125,
             "an error counts that is no more than chance": (
                 wide([0.0, -0.05, -0.15, 0.16]) + 0.01
             ),
-            "chance is times the mean, and not times its root": (
+            "chance is multiplied by the mean and not by its root": (
                 torch.zeros(4).double()
             ),
             "the mean of the biases stays": steps,

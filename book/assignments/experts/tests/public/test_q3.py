@@ -35,7 +35,7 @@ def test_q3_it_is_the_sum_one_by_one(student, gen):
             "all experts of a token have the weight of its first slot": lambda: (
                 expected(x, weights[:, :1].expand(-1, 3), indices, up)
             ),
-            "an expert overwrites what others have said of a token": lambda: (
+            "an expert overwrites what other experts gave for the same token": lambda: (
                 overwritten(x, weights, indices, up)
             ),
         },

@@ -19,7 +19,7 @@ def test_q4_gates_are_shares_of_the_chosen(student, gen):
 
 @points(3, read='chapter 03, "The experts, three times"')
 def test_q4_outputs_come_back_to_their_tokens(student, gen):
-    """With a scale of 1 and a shared expert that says 0, it is the sum one by one."""
+    """With scale 1 and a shared expert that gives 0, the layer equals a plain loop."""
     w, x, gates = layer_of(gen), normal(gen, 20, 5), normal(gen, 20, 3)
     w["shared"] = tuple(0 * matrix for matrix in w["shared"])
     indices = draws(gen, 20, 6, 3)
@@ -31,8 +31,8 @@ def test_q4_outputs_come_back_to_their_tokens(student, gen):
     close(
         student.layer(x, gates, indices, w, 1.0),
         right,
-        "the routed experts (follow one token: slots are sorted by expert, and how do "
-        "they come back?)",
+        "layer, the routed experts (the rows were sorted by expert; follow one token: "
+        "where is its row now, and how does it return to its place?)",
     )
 
 

@@ -86,7 +86,7 @@ def test_q4_several_new_tokens_share_the_cache(student, gen):
         )
 
 
-@points(2, read='handout, question 4, "on one GPU"')
+@points(2, read='handout, question 4, "on one GPU"; handout, question 1, "both, whole"')
 def test_q4_gpus_share_heads_and_not_the_latent(student, gen):
     """On one of four GPUs there are a fourth of the heads and all of the latents."""
     config, length = cost_config(gen)
@@ -99,7 +99,7 @@ def test_q4_gpus_share_heads_and_not_the_latent(student, gen):
             f"operations and bytes, {form}, on one of 4 GPUs (what belongs to heads is "
             "a fourth, the latents of a row are read by every GPU)",
             mistakes={
-                "the latents are shared out, too": whole(
+                "the latents are divided among the GPUs, too": whole(
                     counted(
                         {**config, "kv_lora_rank": config["kv_lora_rank"] // 4},
                         form,

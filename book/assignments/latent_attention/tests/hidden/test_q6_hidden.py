@@ -16,7 +16,7 @@ def toeplitz(gram, what):
     assert off < 1e-9, (
         f"the same token at all places: the product of its {what} at two of them "
         f"changes by {off:.2g} if both move on by one. The turn has to come last: no "
-        "weight of a feature may follow it, no projection either"
+        "gain and no projection may follow it"
     )
 
 

@@ -45,9 +45,9 @@ def test_q3_rows_of_different_lengths_do_not_meet(student, gen):
     )
 
 
-@points(4, read='chapter 05, "Absorption"')
+@points(4, read='chapter 05, "Absorption"; handout, question 3, "It must never build"')
 def test_q3_no_key_and_no_value_is_made(student, gen):
-    """The answer is right and no tensor is as large as the keys of the cache."""
+    """The output has to be right without any tensor as large as the keys."""
     step = step_of(gen, [60, 41], new=2, capacity=62, h=8, d=16, v=16, c=24)
     got, made = largest(student.absorbed_decode, *step.values())
     close(got, alone(step), "the output")

@@ -26,10 +26,11 @@ def test_q5_the_matrix_gives_the_true_score(student, gen):
             close(
                 q @ matrix @ latent,
                 right,
-                f"the score of a query at {key + distance} and a key at {key} (the key "
-                "stands behind the query: which way does it have to turn?)",
+                f"the score of a query at {key + distance} and a key at {key} (the "
+                "score depends on the two positions only by their difference: what is "
+                "the sign of the angle by which the key turns?)",
                 mistakes={
-                    "the key turns forward, to a place before the query": (
+                    "the key turns the other way": (
                         q @ turned(w_uk @ latent, distance)
                     ),
                     "the distance is left out": q @ w_uk @ latent,

@@ -39,7 +39,7 @@ def test_q6_what_is_remembered_does_not_depend_on_the_pieces(student, gen):
     )
 
 
-@points(3, read='chapter 05, "Positions do not fit in"')
+@points(3, read='chapter 05, "Positions do not fit in"; handout, question 6')
 def test_q6_scores_depend_on_differences_alone(student, gen):
     """A text that stands elsewhere has the same scores."""
     w, x = layer_of(gen), normal(gen, 2, 7, 10)

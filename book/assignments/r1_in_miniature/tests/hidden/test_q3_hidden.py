@@ -22,7 +22,13 @@ def slow(rewards, prompt, itself=False, silent=True):
     return above / counted.square().mean().sqrt()
 
 
-@points(3, read='handout, question 3, "the root of their mean square"')
+@points(
+    3,
+    read=(
+        'handout, question 3, "First the reward less"; '
+        'handout, question 3, "the root of their mean square"'
+    ),
+)
 def test_q3_groups_of_any_size(student, gen):
     """Groups of one to nine answers, in any order, in float64 and float32."""
     for dtype in (torch.float64, torch.float32):
@@ -59,7 +65,7 @@ def test_q3_groups_of_any_size(student, gen):
 @points(
     2,
     read=(
-        'chapter 12, "Only differences within a group teach"; '
+        'chapter 11, "The objective, and what readers ask", "The division has a trap"; '
         'handout, question 3, "It is exactly 0"'
     ),
 )

@@ -13,7 +13,13 @@ def right_shares(solved, asked, group, floor):
     return [even + (1 - floor) * x / sum(says) for x in says]
 
 
-@points(2, read='handout, question 4, "says something with chance"')
+@points(
+    2,
+    read=(
+        'handout, question 4, "says something with chance"; '
+        'handout, question 4, "A share"'
+    ),
+)
 def test_q4_any_counts(student, gen):
     """Counts that are not whole, two to six levels, groups of 2 to 16."""
     for levels in (2, 3, 4, 6):
@@ -35,7 +41,13 @@ def test_q4_any_counts(student, gen):
         )
 
 
-@points(2, read='handout, question 4, "says something with chance"')
+@points(
+    2,
+    read=(
+        'handout, question 4, "says something with chance"; '
+        'handout, question 4, "A share"'
+    ),
+)
 def test_q4_before_anything_was_asked(student):
     """Nothing asked yet, everything solved, nothing solved."""
     for solved, asked in [

@@ -27,8 +27,8 @@ def test_q4_the_floor(student):
     close(
         student.shares([8, 4, 0], [8, 8, 8], 2, 0.3),
         [0.1 + 0.7 * x / 0.86 for x in (0.18, 0.5, 0.18)],
-        "the same with a floor of 0.3 (each level has 0.1 of its own, the rest is in "
-        "proportion)",
+        "chances for 8, 4 and 0 right of 8, groups of 2, with a floor of 0.3 (each "
+        "level first gets 0.1; the rest is divided in proportion)",
         atol=1e-9,
         mistakes={
             "every level has the whole floor": [

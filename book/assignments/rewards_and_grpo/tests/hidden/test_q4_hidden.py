@@ -51,7 +51,7 @@ def test_q4_the_third_corner(student):
             "there is no third corner": (
                 wide([[-4.0, -5.8, -6.2, -180.0], [0.15, 0.5, 0.55, 0.6]])
             ),
-            "the bound holds where A > 0, too": (
+            "`worst` is used where A > 0, too": (
                 wide([[-4.0, -5.8, -6.0, -6.0], [1.5, 1.5, 1.5, 1.5]])
             ),
         },

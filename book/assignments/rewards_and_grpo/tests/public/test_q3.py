@@ -50,7 +50,13 @@ def test_q3_two_deviations(student):
         )
 
 
-@points(2, read='chapter 12, "Only differences within a group teach"')
+@points(
+    2,
+    read=(
+        'chapter 11, "The objective, and what readers ask", "The division has a trap"; '
+        'handout, question 3, "Nothing is added"'
+    ),
+)
 def test_q3_equal_rewards_teach_nothing(student, gen):
     """A group of equal rewards has advantages of exactly 0, its neighbours have not."""
     for reward in (0.1, 1.1, *torch.rand(6, generator=gen).tolist()):

@@ -8,7 +8,8 @@ from coursekit.testing import close, gradient, points
     2,
     read=(
         'chapter 11, "The same answers, several times"; '
-        'chapter 11, "The objective, and what readers ask"'
+        'chapter 11, "The objective, and what readers ask"; '
+        'handout, question 4, "the objective, to be maximised"'
     ),
 )
 def test_q4_fresh_answers_teach_by_their_advantage(student, gen):
@@ -18,7 +19,7 @@ def test_q4_fresh_answers_teach_by_their_advantage(student, gen):
     args = logp, logp, A, mask, 0.2, 0.3, 3.0
     found = gradient(student.token_objective, *args, cotangent=torch.ones_like(logp))
     right = A[:, None].expand(3, 5)
-    bounded = {"the bound holds where A > 0, too": right.where(right < 0, 3 * right)}
+    bounded = {"`worst` is used where A > 0, too": right.where(right < 0, 3 * right)}
     close(found.value, right, "the objective at a ratio of 1", mistakes=bounded)
     hint = "a ratio of 1 still has a slope: do not detach logp"
     close(

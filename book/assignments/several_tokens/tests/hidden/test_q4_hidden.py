@@ -80,7 +80,13 @@ def mistaken(name, P, Q, last, drafts, way):
     return torch.stack(texts)
 
 
-@points(3, read='handout, question 4, "in the place of a rejected draft"')
+@points(
+    3,
+    read=(
+        'handout, question 4, "in the place of a rejected draft"; '
+        'chapter 06, "Lossless: the sum over all paths"'
+    ),
+)
 def test_q4_what_is_drawn_depends_on_the_draft(student, gen):
     """Another distribution in place of each rejected draft, two drafts."""
     for name, body in RULES.items():
@@ -93,7 +99,7 @@ def test_q4_what_is_drawn_depends_on_the_draft(student, gen):
             "texts (the token in place of a rejected draft x is drawn from instead[x]; "
             "sum over the drafts that may have been rejected)",
             mistakes={
-                "the next draft is judged behind a replaced one, too": (
+                "drafts are still judged after a rejected one": (
                     mistaken(name, P, Q, 1, 2, "judged")
                 ),
                 "a rejected draft's `instead` is averaged over all drafts": (

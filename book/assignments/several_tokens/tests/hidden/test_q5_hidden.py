@@ -52,7 +52,10 @@ ONE_DRAFT = rule(kept="good[:, 0].long()", bonus="p[rows, kept]").replace(
 @points(
     3,
     seconds=30,
-    read=('chapter 06, "How to check a draft"; chapter 06, "Lossless: counting"'),
+    read=(
+        'chapter 06, "How to check a draft"; chapter 06, "Lossless: counting"; '
+        'handout, question 5, "up to two drafts"'
+    ),
 )
 def test_q5_what_is_drawn_behind_a_rejected_draft(student):
     """Right and wrong weights in place of a draft that is not kept."""
@@ -69,8 +72,8 @@ def test_q5_what_is_drawn_behind_a_rejected_draft(student):
         close(
             judged(student, rule(rest=wrong)),
             False,
-            f"a rule that draws from {what} (a wrong replacement shows in the texts "
-            "only; look at those of steps with one and with two drafts)",
+            f"a rule that draws from {what} (a wrong replacement shows only in "
+            "whole texts: does your test have steps with two drafts?)",
         )
 
 
@@ -79,7 +82,7 @@ def test_q5_what_is_drawn_behind_a_rejected_draft(student):
     seconds=30,
     read=(
         'chapter 06, "Lossless: the sum over all paths"; '
-        'chapter 06, "Lossless: counting"'
+        'chapter 06, "Lossless: counting"; handout, question 5, "up to two drafts"'
     ),
 )
 def test_q5_how_several_drafts_are_judged(student):
@@ -97,8 +100,9 @@ def test_q5_how_several_drafts_are_judged(student):
         close(
             judged(student, rule(**wrong)),
             False,
-            f"a rule that takes {what} (count whole texts, not each place by itself, "
-            "with fresh uniform numbers in every column)",
+            f"a rule that takes {what} (does your test judge two drafts in one step, "
+            "with a new uniform number in every column, and count whole texts? is its "
+            "tolerance narrow enough?)",
         )
 
 

@@ -21,7 +21,13 @@ def test_q1_each_depth_looks_one_token_further(student):
         )
 
 
-@points(3, read='handout, question 1, "A target counts if"')
+@points(
+    3,
+    read=(
+        'handout, question 1, "A target counts if"; '
+        'handout, question 1, "holds every token as it is"'
+    ),
+)
 def test_q1_targets_do_not_cross_a_boundary(student):
     """With two documents in a row, nobody is asked for another document's token."""
     tokens = torch.tensor([[1, 2, 3, 4, 5, 6, 7, 8]])
@@ -45,7 +51,7 @@ def test_q1_targets_do_not_cross_a_boundary(student):
                     given.where(wanted != -100, -100),
                     wanted,
                 ),
-                "-100 is written into a slice, which is a view of tokens": (
+                "-100 is written into a slice of tokens, which changes tokens itself": (
                     written[:, depth:-1],
                     wanted,
                 ),

@@ -43,7 +43,13 @@ def test_q2_a_further_depth_is_divided_by_the_main_models_count(student):
     )
 
 
-@points(3, read='handout, question 2, "alone for $D = 0$"')
+@points(
+    3,
+    read=(
+        'handout, question 2, "alone for $D = 0$"; '
+        'handout, question 2, "in the whole batch"'
+    ),
+)
 def test_q2_without_modules_the_loss_is_the_main_models(student, gen):
     """With D = 0 the loss is the mean surprise at the targets that count."""
     logits = torch.randn(2, 3, 4, generator=gen, dtype=torch.float64)
@@ -56,7 +62,7 @@ def test_q2_without_modules_the_loss_is_the_main_models(student, gen):
     close(
         loss,
         right,
-        "the loss for D = 0 (no further depth to average)",
+        "the loss for D = 0 (parts[0] alone: by which number is it divided?)",
         mistakes={
             "each row is averaged by itself, and then the rows": (
                 -(first / 2 + second / 3) / 2
