@@ -6,7 +6,7 @@ from textwrap import indent
 from typing import Any
 
 from coursekit.testing.student import Student
-from coursekit.testing.suite import Verdict, find_tests, run_test, seed_of
+from coursekit.testing.suite import Verdict, advice, find_tests, run_test, seed_of
 from coursekit.walls.answers import Answers, own_state
 
 STRICT = "COURSEKIT_STRICT"  # if set, a check that fails raises
@@ -57,6 +57,8 @@ def check(question: str, names: dict[str, Any]) -> None:
         lines.append(f"  {'ok' if verdict.passed else 'NO'}  {title}")
         if not verdict.passed:
             lines.append(indent(verdict.message, " " * 6))
+    if said := advice(found):
+        lines.append(said)
     text = "\n".join(lines)
     if len(passed) < len(found) and os.environ.get(STRICT):
         raise AssertionError(text)

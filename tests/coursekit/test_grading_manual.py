@@ -27,6 +27,7 @@ from coursekit.grading.results import Result
 from coursekit.grading.submissions import Submission
 from coursekit.grading.tables import TableError, read_table, write_table
 from coursekit.reports.report import feedback, row_of, tidy, write_reports
+from coursekit.testing.suite import SEVERAL, Verdict
 from coursekit.walls.files import Unreadable, write
 
 FOLDER = Path(__file__).parent.parent / "assignments" / "example"
@@ -314,6 +315,16 @@ def test_students_are_told_what_concerns_them(tmp_path):
     page += feedback(result("new"), line, EXAMPLE)
     assert CHANGED in page
     assert "manual.csv" not in page
+
+
+def test_of_several_that_fail_the_page_says_which_to_repair():
+    kinds = [("q1", "failed"), ("q2", "failed"), ("q2", "passed"), ("q2", "todo")]
+    found = [Verdict("test", q, q, 0, 1, kind, "no") for q, kind in kinds]
+    for verdicts, told in ((found, ["q2"]), (found[:3], [])):
+        graded = replace(result("new"), verdicts=verdicts)
+        page = feedback(graded, row_of(graded, EXAMPLE, {}), EXAMPLE)
+        parts = page.split("<h2>")[1:]
+        assert [part[:2] for part in parts if SEVERAL in part] == told
 
 
 def test_points_of_unknown_students_are_refused_in_each_table(tmp_path):

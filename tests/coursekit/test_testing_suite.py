@@ -11,6 +11,7 @@ from coursekit import checking
 from coursekit.testing import close, points, weights
 from coursekit.testing.student import Student
 from coursekit.testing.suite import (
+    SEVERAL,
     SuiteError,
     find_tests,
     run_test,
@@ -313,6 +314,16 @@ def test_check_prints_what_is_wrong(in_folder, capsys):
     checking.check("q1", {"double": lambda x: x})
     assert "q1: 0 of 1 tests here pass" in (said := capsys.readouterr().out)
     assert "      double 2 is 4\n" in said
+
+
+def test_of_several_that_fail_the_first_is_to_be_repaired(in_folder, capsys):
+    two = GOOD.replace("q1_it", "q1_one").replace("(2) == 4", "(1) == 2")
+    Path("tests/test_q1_one.py").write_text(two)
+    checking.check("q1", {"double": lambda x: x})
+    assert capsys.readouterr().out.endswith(f"\n{SEVERAL}\n")
+    for double in (lambda x: x + 1, lambda x: 2 * x):  # right for 1, right for all
+        checking.check("q1", {"double": double})
+        assert SEVERAL not in capsys.readouterr().out
 
 
 def test_check_is_strict_when_told_so(in_folder):

@@ -16,6 +16,7 @@ from coursekit.grading.manual import Given, Table, changed_since
 from coursekit.grading.names import file_name, visible
 from coursekit.grading.results import Result, read_result
 from coursekit.grading.tables import write_table
+from coursekit.testing.suite import advice
 from coursekit.walls.files import write
 from coursekit.walls.sandbox import MEANING
 
@@ -33,6 +34,7 @@ PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+PAGES.filters["advice"] = advice
 PAGES.filters["number"] = lambda x: "–" if x is None else f"{x:g}"
 BINS = 10
 TITLE = re.compile("<title>(.*)</title>")

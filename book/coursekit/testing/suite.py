@@ -23,6 +23,7 @@ NAME = re.compile(r"test_(q\d+[a-z]?)_\w+")
 ARGUMENTS = {"student", "gen", "files"}
 NOT_YET = "not implemented yet"
 READ_ON = "Read on: "
+SEVERAL = "Several tests can fail for one reason: repair the first, then look again."
 TAUGHT = ("failed", "raised", "judge", "time", "memory")  # where reading may help
 
 
@@ -73,6 +74,11 @@ class Verdict:
     def passed(self) -> bool:
         """Whether the test gave its points."""
         return self.kind == "passed"
+
+
+def advice(found: Iterable[Verdict]) -> str:
+    """What is said of a question's verdicts together, if more than one test failed."""
+    return SEVERAL if sum(not verdict.passed for verdict in found) > 1 else ""
 
 
 @contextmanager
