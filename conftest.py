@@ -15,7 +15,13 @@ import pytest
 from execute import FIXED, kernel_environment
 from filelock import FileLock
 
-FIRST = ["test_browser", "13_r1_zero", "test_recorded"]
+FIRST = [
+    "test_browser",
+    "test_recorded",
+    "13_r1_zero",
+    "test_assignments",
+    "test_publish",
+]
 CLOCK = re.compile(r"perf_counter|_seconds\(|clock\(|experiments.overlap")
 THREADS = [name for name in FIXED if name.endswith("THREADS")]
 FOLDER = pytest.StashKey[str]()
