@@ -31,6 +31,18 @@ def test_one_column_and_a_semicolon_in_a_name_are_no_semicolon_table(tmp_path):
     assert read_table(path)[0] == ["student", "a;b", "c"]
 
 
+def test_a_roster_says_where_its_ids_are_unless_it_has_nothing_else(tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text('Student,ID\n"Lovelace, Ada",101\n')
+    said = r"no column 'student', but 'Student', 'ID': call the one with the ids 'stu"
+    with pytest.raises(TableError, match=said):
+        read_roster(path)
+    path.write_text("ID,student\n101,ada\n")
+    assert read_roster(path) == ["ada"]
+    path.write_text("Student\nada\n")
+    assert read_roster(path) == ["ada"]
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
 def test_another_encoding_is_refused_with_its_remedy(tmp_path, encoding):
     path = tmp_path / "manual.csv"

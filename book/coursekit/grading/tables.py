@@ -177,9 +177,17 @@ def ids(rows: list[dict[str, str]], column: str, where: str) -> list[str]:
 
 
 def read_roster(path: Path) -> list[str]:
-    """The ids of a class, from the column `student`, or the first one.
+    """The ids of a class, from the column `student`, or the only one.
 
-    Raises TableError for an id that is there twice.
+    Canvas calls a column `Student` that has names in it, so capitals count.
+
+    Raises TableError for an id that is there twice, and for several columns of which
+    none is called `student`.
     """
     names, rows = read_table(path)
+    if "student" not in names and len(names) > 1:
+        raise TableError(
+            f"{path.name} has no column 'student', but {', '.join(map(repr, names))}: "
+            "call the one with the ids 'student', in small letters"
+        )
     return ids(rows, "student" if "student" in names else names[0], path.name)
