@@ -18,7 +18,7 @@ from interrupted import begin, call, end, until
 
 from coursekit import __main__ as command
 from coursekit.__main__ import PROBLEMS
-from coursekit.authoring.assignment import load
+from coursekit.authoring.assignment import AssignmentError, load
 from coursekit.authoring.notebooks import instructor, starter
 from coursekit.grading import grade as grading
 from coursekit.grading.manual import Given, read_manual, version_of
@@ -331,4 +331,10 @@ def test_secrets_come_from_a_file_or_the_environment(tmp_path, monkeypatch):
     assert grading.read_secret(path) == "two"
     path.write_text("\n")
     with pytest.raises(ValueError, match="is empty"):
+        grading.read_secret(path)
+    path.unlink()
+    with pytest.raises(AssignmentError, match=r"No such file.*: write one first"):
+        grading.read_secret(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(AssignmentError, match=r"utf-8.*: write one first"):
         grading.read_secret(path)

@@ -49,11 +49,17 @@ class Options:
 def read_secret(path: Path | None) -> str:
     """The course's secret from a file, or from COURSE_SECRET; empty if there is none.
 
-    Raises AssignmentError for an empty file.
+    Raises AssignmentError for a file that is empty or cannot be read.
     """
     if path is None:
         return os.environ.get(SECRET, "")
-    text = path.read_text(encoding="utf-8").strip()
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AssignmentError(
+            f"the secret cannot be read ({error}): write one first, with "
+            f'python -c "import secrets; print(secrets.token_hex(16))" > {path}'
+        ) from error
     if not text:
         raise AssignmentError(f"{path.name} is empty: write a secret into it")
     return text
