@@ -111,6 +111,7 @@ def test_a_file_of_the_right_name_is_taken_without_a_word():
     ("names", "note"),
     [
         ([], "no line.safetensors"),
+        (["points.safetensors"], "no line.safetensors"),  # came with the starter
         (["line-1.csv", "outline-1.safetensors"],
          "no line.safetensors, but outline-1.safetensors"),
         (["line-1.safetensors", "line (1).safetensors"],

@@ -234,7 +234,8 @@ def handed_in(
     """The files beside the notebook that the assignment asks for, and remarks.
 
     One that is missing is replaced by the one file with its name and a number, or in
-    other letters. Of two with the same name the one nearer to the top is taken.
+    other letters, but not by one that came with the assignment. Of two with the same
+    name the one nearer to the top is taken.
     """
     by_name: dict[str, Path] = {}
     twice = set()
@@ -244,7 +245,8 @@ def handed_in(
             twice.add(name)
     found = {n: by_name[n] for n in assignment.files if n in by_name}
     notes = [f"more than one {n}: took the first" for n in found if n in twice]
-    others = sorted(set(by_name) - set(found))
+    ours = {path.name for path in assignment.paths("files")}
+    others = sorted(set(by_name) - set(found) - ours)
     for wanted in assignment.files:
         if wanted not in found:
             name, note = _renamed(wanted, others)
