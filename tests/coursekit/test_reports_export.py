@@ -1,6 +1,7 @@
 """Grades arrive in other systems' own files, and nothing is lost on the way."""
 
 import json
+import re
 
 import pytest
 
@@ -144,6 +145,38 @@ def test_gradescope_gets_scores_and_messages_of_tests(grades, tmp_path):
     (test,) = made["tests"]
     assert (test["score"], test["max_score"], test["status"]) == (0, 2, "failed")
     assert (test["name"], test["output"]) == ("It doubles.", "no")
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [
+        ("10", ""),
+        ("12", "at most 10; .* has the maximum of totals, 12: export these when"),
+        ("13", ""),
+    ],
+)
+@pytest.mark.parametrize("platform", ["canvas", "moodle"])
+def test_points_from_tests_fit_the_course(
+    grades, tmp_path, capsys, most, said, platform
+):
+    parts = [Verdict(f"test_q1_{n}", "q1", "", 0.0, 5.0, "failed", "") for n in "ab"]
+    made = Result("ada", "hw", "ok", "", WALLS, {"q1": 9.0}, {}, parts)
+    write_result(path_of(tmp_path, "ada"), made)
+    tables = {
+        "canvas": (CANVAS.replace(",10,12,", f",10,{most},"), canvas, ["Experts"]),
+        "moodle": (MOODLE.replace("12,00", most), moodle, []),
+    }
+    text, export, more = tables[platform]
+    call = (grades, course(tmp_path, text), tmp_path / "o", *more)
+    if most == "13":
+        with pytest.raises(TableError, match=r"13 points in .*, 10 from tests and in "):
+            export(*call, column="auto")
+        assert not (tmp_path / "o").exists()
+        return
+    export(*call, column="auto")
+    err = capsys.readouterr().err
+    assert re.search(said, err) if said else not err
+    assert err.count("\n") <= 1
 
 
 def test_gradescope_mixes_no_totals_with_points_from_tests(grades, tmp_path, capsys):

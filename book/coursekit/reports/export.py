@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 
 from coursekit.grading.names import file_name, key, visible
-from coursekit.grading.results import Result, path_of, read_result
+from coursekit.grading.results import Result
 from coursekit.grading.tables import (
     TableError,
     ids,
@@ -24,6 +24,7 @@ from coursekit.grading.tables import (
     text_of,
     wild,
 )
+from coursekit.reports.maxima import maxima, result_of, same_maximum
 from coursekit.reports.report import UNMARKED
 from coursekit.walls.files import write
 
@@ -125,14 +126,6 @@ def _tamed(row: dict[str, str], kept: list[str]) -> dict[str, str]:
     }
 
 
-def _same_maximum(possible: float | None, most: float, where: str) -> None:
-    if possible is not None and possible != most:
-        raise TableError(
-            f"{possible:g} points in {where}, {most:g} here: change "
-            "the assignment's points there and export its table again"
-        )
-
-
 def canvas(
     grades: Path,
     course: Path,
@@ -150,6 +143,7 @@ def canvas(
     Raises TableError for ids or points possible that do not agree.
     """
     points, most = points_of(grades, column)
+    limits = maxima(grades, points, most, column)
     names, rows = read_table(course, foreign=True)
     target = _column(names, assignment, course.name)
     called = next((n for n in CANVAS_NAMES if {*n} <= {*names}), CANVAS_NAMES[0])
@@ -160,8 +154,7 @@ def canvas(
         name = row[called[0]].strip()  # without one it says how grades are posted
         if name.startswith("Points Possible"):
             possible = number(row[target], math.inf, f"{course.name}, points possible")
-            if column == "total":
-                _same_maximum(possible, most, f"Canvas ({target})")
+            same_maximum(possible, limits, f"Canvas ({target})")
         elif name:
             people.append(row)
     away = _filled(people, points, match, target, course.name)
@@ -189,6 +182,7 @@ def moodle(
     that Moodle itself would not take.
     """
     points, most = points_of(grades, column)
+    limits = maxima(grades, points, most, column)
     names, rows = read_table(course, foreign=True)
     if missing := {match, *MOODLE_READS} - set(names):
         raise TableError(
@@ -196,9 +190,9 @@ def moodle(
             "Moodle to English, and download and import the worksheet so"
         )
     limit = next((n for n in names if n.lower() == "maximum grade"), "")
-    for row in rows if column == "total" and limit else ():
-        possible = number(row[limit], math.inf, f"{course.name}, {limit}")
-        _same_maximum(possible, most, "Moodle")
+    for cell in dict.fromkeys(row[limit] for row in rows) if limit else ():
+        possible = number(cell, math.inf, f"{course.name}, {limit}")
+        same_maximum(possible, limits, "Moodle")
     away = _filled(rows, points, match, "Grade", course.name, PARTICIPANT)
     wanted = {name.lower() for name in (*MOODLE_READS, *MOODLE_SHOWS, match)}
     kept = [name for name in names if name.lower() in wanted]
@@ -251,7 +245,7 @@ def gradescope_all(results: Path, out: Path, column: str = "total") -> list[str]
             away.append(student)
             target.unlink(missing_ok=True)
             continue
-        result = _result(results, student)
+        result = result_of(results, student)
         _same_grading(row, result, grades.name)
         marked = bool(row.get("total", "").strip())
         made = gradescope(result, points[student], marked)
@@ -268,15 +262,3 @@ def _same_grading(row: dict[str, str], result: Result, file: str) -> None:
             f"{result.student} has {shown(there)} points from tests in {file}, "
             f"{shown(here)} in json/: a grading was interrupted; grade again"
         )
-
-
-def _result(results: Path, student: str) -> Result:
-    try:
-        result = read_result(path_of(results, student))
-    except OSError as error:
-        raise TableError(f"no result of {student} in json/: grade again") from error
-    if result.student != student:
-        raise TableError(
-            f"json/{file_name(student)}.json is of {result.student}: grade again"
-        )
-    return result
