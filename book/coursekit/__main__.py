@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
         return option
 
     one = {"help": "name of an assignment, or its folder"}
-    processes = {"type": int, "default": os.cpu_count() or 1}
+    cores = os.cpu_count() or 1
+    help_ = "how many notebooks to judge at once (default: %(default)s, one a core)"
+    processes = {"type": int, "default": cores, "help": help_}
     secret = {"type": Path, "help": "a file with the secret (or set COURSE_SECRET)"}
     results = {"type": Path, "help": "the folder that grade --out has made"}
 
@@ -61,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
     option = command("check", run_check)
     option("assignment", **one)
-    option("notebook", type=Path)
+    option("notebook", type=Path, help="the notebook, with its files beside it")
 
     option = command("grade", run_grade)
     option("folder", type=Path, help="one file or folder for each student")
@@ -85,18 +87,18 @@ def parser() -> argparse.ArgumentParser:
     option("--unsafe", action="store_true", help=help_)
 
     option = command("prove", run_prove)
-    option("assignments", nargs="+", metavar="ASSIGNMENT")
+    option("assignments", nargs="+", metavar="ASSIGNMENT", **one)
     option("--quick", action="store_true", help="few of the mutants")
     option("--jobs", **processes)
 
     option = command("export", run_export)
-    option("system", choices=["canvas", "moodle", "gradescope"])
+    option("system", choices=["canvas", "moodle", "gradescope"], help="for whom")
     option("results", **results)
     option("--course", type=Path, help="the table that Canvas or Moodle has given out")
     option("--column", help="Canvas: the assignment's column in that table")
     option("--match", help="the column there that holds our ids")
     option("--points", default="total", help="total (default) or auto")
-    option("--out", type=Path, required=True)
+    option("--out", type=Path, required=True, help="file, for Gradescope a folder")
 
     option = command("leaderboard", run_leaderboard)
     option("results", **results)
@@ -269,7 +271,7 @@ def run_similar(options) -> int:
     """List where the code of submissions agrees, for you to look at."""
     from coursekit.authoring.assignment import load
     from coursekit.grading.submissions import collect
-    from coursekit.reports.similarity import write_similarity
+    from coursekit.reports.similarity import in_words, write_similarity
 
     assignment = load(options.assignment)
     with tempfile.TemporaryDirectory() as room:
@@ -278,12 +280,7 @@ def run_similar(options) -> int:
         pairs, away = write_similarity(*chosen)
     for student, why in away.items():
         print(f"{student}: {why}")
-    for pair in pairs[:5]:
-        print(
-            f"{pair.one.student}, {pair.other.student}: {pair.tokens} tokens agree, "
-            f"of which few others have {pair.rare_tokens}"
-        )
-    print(options.out / "similarity.html")
+    print(*in_words(pairs), options.out / "similarity.html", sep="\n")
     return 0
 
 

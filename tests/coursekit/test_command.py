@@ -22,6 +22,9 @@ def test_every_command_explains_itself(name, capsys):
         command.main([name, "--help"])
     assert caught.value.code == 0
     assert f"coursekit {name}" in capsys.readouterr().out
+    (commands,) = command.parser()._subparsers._group_actions
+    silent = [one.dest for one in commands.choices[name]._actions if not one.help]
+    assert not silent
 
 
 def test_a_release_and_a_solution_are_built(tmp_path, capsys):

@@ -19,6 +19,7 @@ from coursekit.reports.similarity import (
     RUN,
     SOLUTION,
     code_of,
+    in_words,
     pairs_of,
     tokens_of,
     write_similarity,
@@ -204,6 +205,18 @@ def test_tokens_keep_what_is_computed():
     assert words("scores + a") != words("a + a")
     assert [line for _, line in tokens_of("'''a\nb'''\nx = 1")][-3:] == [2, 2, 2]
     assert RUN == 12
+
+
+def test_what_agrees_is_said_plainly_and_once_where_nothing_is_rare():
+    kept = {"torch", "scores", "bias", "k"}
+    ada, bo = (code_of(name, [("q1", MINE)], {}, kept) for name in ("ada", "bo"))
+    (said,) = in_words(pairs_of([ada, bo], 2))
+    assert said.startswith(f"ada, bo: {ada.own} tokens agree, {ada.own} of them rare: ")
+    cy = code_of("cy", [("q1", MINE)], {}, kept)
+    (said,) = in_words(pairs_of([ada, bo, cy], 2))
+    assert said.startswith("nothing rare agrees")
+    (said,) = in_words([])
+    assert said.startswith("no two submissions agree")
 
 
 def test_the_command_writes_a_table_and_a_page(tmp_path, capsys):

@@ -230,6 +230,18 @@ def _side(code: Code, agree: set[int], rare: set[int]) -> list[tuple[int, str, s
     return shown
 
 
+def in_words(pairs: list[Pair], most: int = 5) -> list[str]:
+    """What to say of the first pairs; one line where no code is rare."""
+    if not pairs:
+        return ["no two submissions agree anywhere but in what the starter gives"]
+    first = [pair for pair in pairs[:most] if pair.rare_tokens]
+    return [
+        f"{pair.one.student}, {pair.other.student}: {pair.tokens} tokens agree, "
+        f"{pair.rare_tokens} of them rare: few other submissions have these"
+        for pair in first
+    ] or ["nothing rare agrees: what two submissions have both, many others have too"]
+
+
 def write_similarity(
     out: Path, assignment: Assignment, submissions: list[Submission], shown: int = 20
 ) -> tuple[list[Pair], dict[str, str]]:
