@@ -193,6 +193,7 @@ def test_the_cache_figure_counts_as_the_package_does(moved, browser, address):
         n_layers=layers,
         n_heads=size["heads"],
         n_kv_heads=size["heads"],
+        q_lora_rank=0,
         kv_lora_rank=0,
         qk_nope_head_dim=0,
         qk_rope_head_dim=width,

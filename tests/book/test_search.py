@@ -168,6 +168,11 @@ def test_it_loads_when_it_is_opened_and_not_before(desk):
     assert len([url for url in desk.asked if url.endswith("/sections.js")]) == 1
 
 
+MEANING = (
+    "(text) => document.querySelector('#search-meaning').innerText.startsWith(text)"
+)
+
+
 def test_it_is_used_with_keys_alone(browser, address):
     page = browser.new_page(**MODES["light"])
     page.goto(f"{address}/book/05_latent_attention.html", wait_until="load")
@@ -175,7 +180,7 @@ def test_it_is_used_with_keys_alone(browser, address):
     page.keyboard.type("KL divergence")
     page.wait_for_selector("#search-found li")
     assert re.match(r"\d+ places", page.inner_text("#search-status"))
-    assert page.inner_text("#search-meaning").startswith("KL divergence: ")
+    page.wait_for_function(MEANING, arg="KL divergence: ")
     assert "KL" in page.locator("#search-found mark").all_inner_texts()
     links = page.locator("#search-found li a").all_inner_texts()
     page.keyboard.press("ArrowDown")

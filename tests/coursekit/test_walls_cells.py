@@ -3,6 +3,7 @@
 import ast
 import linecache
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -129,10 +130,12 @@ def cell(tmp_path, monkeypatch):
     names["get_ipython"] = lambda: stand_in
 
     def run(source):
-        return run_cell(plain_python(source), 1, names)
+        # In a thread, as in a session: the browser's tests have a loop in this one.
+        return thread.submit(run_cell, plain_python(source), 1, names).result()
 
     run.names = names
-    yield run
+    with ThreadPoolExecutor(1) as thread:
+        yield run
     linecache.cache.pop("<cell 1>", None)
     shell.loop().close()
     shell.loop.cache_clear()

@@ -112,7 +112,7 @@ HOSTILE = {
     "calls itself without end": ("def f(): f()\nf()", "error", "RecursionError"),
     "nests deeply": ("(" * 20_000 + ")" * 20_000, "error", ""),
     "is no program": ("print(", "error", "SyntaxError"),
-    "has a zero byte": ("\0", "error", "SyntaxError"),
+    "has a zero byte": ("\0", "error", "null bytes"),
     "is half of a pair of surrogates": ("\ud800", "error", "SyntaxError"),
     "is too long": ("#" * 2**17, "source", "131072 characters"),
     "exits early with success": ("import os\nos._exit(0)\nprint(5)", "ok", ""),
