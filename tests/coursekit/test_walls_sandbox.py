@@ -16,6 +16,10 @@ from coursekit.walls.sandbox import Ended, Limits, NoSandbox, opened
 
 LIMITS = Limits(memory=2**28, disk=2**22, file=2**21, cell=10, call=10)
 
+# A grader's Python that lies below /tmp leaves /tmp as it is.
+BELOW = any(folder.is_relative_to("/tmp") for folder in bubble.python_folders())
+FULL = "Read-only" if BELOW else "No space"
+
 
 @pytest.fixture(scope="module")
 def box(walls):
@@ -56,7 +60,7 @@ def ask(box):
         ("open('/box/x', 'wb').write(bytes(2**22))", "too large"),
         (
             "for i in range(3): open(f'/tmp/{i}', 'wb').write(bytes(2**21 - 1))",
-            "No space",
+            FULL,
         ),
         (
             "for i in '12': open(f'/box/{i}', 'wb').write(bytes(2**21 - 1))\n"
