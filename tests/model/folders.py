@@ -13,17 +13,15 @@ from r1.model.moe import routers
 from r1.model.transformer import Model
 from r1.model.weight_names import to_hugging_face_weights
 
-SMALL = replace(
+BASE = replace(
     ModelConfig.tiny(),
     dim=32,
     inter_dim=48,
     moe_inter_dim=24,
     num_nextn_predict_layers=0,
     initializer_range=0.2,
-    route_scale=2.5,
-    max_seq_len=64,
-    original_seq_len=64,
 )
+SMALL = replace(BASE, route_scale=2.5, max_seq_len=64, original_seq_len=64)
 GROUPS = {"n_expert_groups": 4, "n_limited_groups": 2}
 V3 = replace(
     SMALL,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from folders import BASE
 from safetensors.torch import load_file
 from torch.testing import assert_close
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
@@ -24,14 +25,6 @@ from r1.text.tokenizer import EOS_ID, encode
 from r1.train.checkpoint import load_checkpoint
 
 DATA = Path(__file__).parents[2] / "book/data"
-BASE = replace(
-    ModelConfig.tiny(),
-    dim=32,
-    inter_dim=48,
-    moe_inter_dim=24,
-    num_nextn_predict_layers=0,
-    initializer_range=0.2,
-)
 GROUPS = {"n_expert_groups": 4, "n_limited_groups": 2, "n_activated_experts": 3}
 CONFIGS = {
     "tiny": ModelConfig.tiny(),

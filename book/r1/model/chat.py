@@ -18,7 +18,6 @@ import torch
 
 from r1.model.drafting import Drafted, MTPDrafter, drafted_steps
 from r1.model.folder import Folder, FolderError
-from r1.model.formats import ConfigError
 from r1.model.pretrained import peak_bytes
 from r1.model.streamed import StreamedModel
 from r1.model.transformer import Model
@@ -207,7 +206,7 @@ def main(words: Sequence[str] | None = None) -> None:
         raise SystemExit(
             f"{error}; pip install 'inside-deepseek-r1[checkpoints]'"
         ) from error
-    except (FolderError, ConfigError, ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
 
 

@@ -47,9 +47,8 @@ def check_values(config: Any) -> None:
             need(value >= 0, field, "not be negative")
     for field in ("max_seq_len", "original_seq_len", "v_head_dim", "qk_head_dim"):
         need(getattr(config, field) >= 1, field, "be at least 1")
-    for field in ("rms_norm_eps", "latent_norm_eps", "route_scale"):
-        need(getattr(config, field) > 0, field, "be more than 0")
-    for field in ("beta_fast", "beta_slow"):
+    positive = ("rms_norm_eps", "latent_norm_eps", "route_scale")
+    for field in (*positive, "beta_fast", "beta_slow"):
         need(getattr(config, field) > 0, field, "be more than 0")
     need(config.rope_theta > 1, "rope_theta", "be more than 1, so that speeds differ")
     for field in ("mscale", "initializer_range"):

@@ -22,6 +22,7 @@ FLOATS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, EIGHT_BITS: 1}
 ANGLES = "rotary_emb.inv_freq"  # a table in old files, which is computed here
 IMAGES = ("vision_tower.", "mm_projector.")  # the part that sees
 COPIES = ("embed_tokens.weight", "shared_head.head.weight")  # in an MTP layer
+EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 ROWS = 4096  # of a matrix that is looked at in pieces
 
 
@@ -58,6 +59,7 @@ class Folder:
         self.path = Path(path)
         data = _read_json(self.path / "config.json")
         self.config = ModelConfig.from_dict(data, "config.json")
+        self.head = EMBED if self.config.tie_word_embeddings else HEAD
         self.tile = _tile(data)
         self._open: dict[str, Any] = {}
         self.tensors = {s.key.removeprefix("language_model."): s for s in self._list()}
@@ -97,7 +99,7 @@ class Folder:
             for theirs, shape in parts_of(name, tensor.shape, self.config.n_layers):
                 wanted[theirs] = shape
         if self.config.tie_word_embeddings:
-            wanted.pop("lm_head.weight")
+            wanted.pop(HEAD)
         for name, shape in wanted.items():
             self._check_tensor(name, shape)
         for name in sorted(set(self.tensors) - set(wanted)):
@@ -134,7 +136,7 @@ class Folder:
             return True
         if name.removesuffix(SCALES) in wanted:
             return True
-        if name == "lm_head.weight":
+        if name == HEAD:
             return self.config.tie_word_embeddings
         first = self.config.n_layers
         return any(
@@ -156,8 +158,10 @@ class Folder:
         return tensor.to(dtype)
 
     def read_rows(self, name: str, rows: slice, dtype: torch.dtype) -> Tensor:
-        """Some rows of a matrix that has no scales; see `read`."""
+        """Some rows of a matrix; see `read`."""
         stored = self.tensors[name]
+        if stored.dtype == EIGHT_BITS:  # scales are of blocks of rows
+            return self.read(name, dtype)[rows]
         part = self._opened(stored.file).get_slice(stored.key)
         return part[rows.start : rows.stop].to(dtype)
 
@@ -197,12 +201,9 @@ class Folder:
 
     def check_copies(self) -> None:
         """Raise FolderError where an MTP layer's embedding or head is another one."""
-        tied = self.config.tie_word_embeddings
-        mains = ("embed_tokens", "embed_tokens" if tied else "lm_head")
         for k in range(self.config.num_nextn_predict_layers):
-            for copy, main in zip(COPIES, mains, strict=True):
+            for copy, main in zip(COPIES, (EMBED, self.head), strict=True):
                 name = f"model.layers.{self.config.n_layers + k}.{copy}"
-                main = f"{'' if main == 'lm_head' else 'model.'}{main}.weight"
                 if name in self.tensors and not self._same(name, main):
                     raise FolderError(
                         f"{name} is not {main}; a model of the book shares them"

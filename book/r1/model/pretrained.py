@@ -50,7 +50,7 @@ def fill(
             "StreamedModel reads them layer by layer",
             file=sys.stderr,
         )
-    angles = angles_of(source.config, device)
+    angles = model_angles(source.config).to(device)
     parts = {name + ".": part for name, part in model.named_children()}
     for name in ("layers", "mtp"):
         many = parts.pop(f"{name}.")
@@ -77,12 +77,5 @@ def put(module: nn.Module, state: dict[str, Tensor], angles: Tensor) -> nn.Modul
         if isinstance(part, Attention):
             part.angles = angles  # one table for all layers
         elif isinstance(part, Router):
-            part.load = torch.zeros(part.load.shape, dtype=torch.int64).to(
-                angles.device
-            )
+            part.load = torch.zeros_like(part.load, device=angles.device)
     return module
-
-
-def angles_of(config: ModelConfig, device: torch.device | str = "cpu") -> Tensor:
-    """The table of angles that all layers share."""
-    return model_angles(config).to(device)

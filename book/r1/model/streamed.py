@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from r1.model.attention import model_angles
 from r1.model.block import Block
-from r1.model.folder import ROWS, Folder
+from r1.model.folder import EMBED, ROWS, Folder
 from r1.model.layers import RMSNorm
 from r1.model.moe import MoE, expert_ffn
 from r1.model.mtp import MTPModule
-from r1.model.pretrained import angles_of, put
+from r1.model.pretrained import put
 from r1.model.transformer import Model
 from r1.model.weight_names import hugging_face_names
 
@@ -38,7 +39,7 @@ class StreamedModel(Model):
             source.check(Model(source.config))
         source.check_copies()
         self.config = config = source.config
-        angles = angles_of(config, device)
+        angles = model_angles(config).to(device)
         self.embed = EmbeddingOnDisk(source, dtype, device)
 
         def on_disk(prefix: str, kind: type[nn.Module], *words: object) -> PartOnDisk:
@@ -66,9 +67,8 @@ class EmbeddingOnDisk(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         ids, places = tokens.unique(return_inverse=True)
-        name = "model.embed_tokens.weight"
         rows = [
-            self.source.read_rows(name, slice(i, i + 1), self.dtype)
+            self.source.read_rows(EMBED, slice(i, i + 1), self.dtype)
             for i in ids.tolist()
         ]
         return torch.cat(rows).to(self.device)[places.to(self.device)]
@@ -80,13 +80,11 @@ class HeadOnDisk(nn.Module):
     def __init__(self, source: Folder, dtype: torch.dtype):
         super().__init__()
         self.source, self.dtype = source, dtype
-        tied = source.config.tie_word_embeddings
-        self.name = "model.embed_tokens.weight" if tied else "lm_head.weight"
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         pieces = (
-            self.source.read_rows(self.name, slice(i, i + ROWS), self.dtype)
+            self.source.read_rows(self.source.head, slice(i, i + ROWS), self.dtype)
             for i in range(0, self.source.config.vocab_size, ROWS)
         )
         return torch.cat([F.linear(x, piece.to(x.device)) for piece in pieces], -1)
