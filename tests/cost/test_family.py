@@ -34,28 +34,35 @@ def test_every_file_of_the_folder_has_its_source_and_every_source_its_file():
 def test_the_count_rounds_to_what_the_makers_say(member):
     if member.said_total:
         # Kimi-K2's makers say a trillion, and count 1.03.
-        assert member.total / 1e9 == pytest.approx(member.said_total, rel=0.03)
+        assert member.parameters.total / 1e9 == pytest.approx(
+            member.said_total, rel=0.03
+        )
     if member.said_active:
-        both = member.active / 1e9, member.active_without_embedding / 1e9
+        both = (
+            member.parameters.active / 1e9,
+            member.parameters.active_without_embedding / 1e9,
+        )
         assert min(abs(n - member.said_active) for n in both) < 0.7
 
 
 @pytest.mark.parametrize("member", FAMILY.values(), ids=FAMILY)
 def test_the_matrices_of_memory_are_those_that_are_counted(member):
-    config, parts = member.config, count_parameters(member.config).parts
+    config, parts = member.config, member.parameters.parts
     ends = ("embedding", "output head")
     layers = sum(
         matrix.parameters
         for layer in range(config.n_layers)
         for matrix in layer_matrices(config, layer)
     )
-    assert layers + config.dim == member.total - sum(parts[end] for end in ends)
+    assert layers + config.dim == member.parameters.total - sum(
+        parts[end] for end in ends
+    )
 
 
 def test_v32_is_v3_with_an_indexer_in_every_layer():
-    assert V32.total - V3.total == 61 * 13_959_424 == 851_524_864
-    assert V32.mtp - V3.mtp == 13_959_424
-    assert FAMILY["DeepSeek-V3.2 (inference)"].total == V32.total
+    assert V32.parameters.total - V3.parameters.total == 61 * 13_959_424 == 851_524_864
+    assert V32.parameters.mtp - V3.parameters.mtp == 13_959_424
+    assert FAMILY["DeepSeek-V3.2 (inference)"].parameters.total == V32.parameters.total
     ours = kv_cache_bytes(V32.config) - kv_cache_bytes(V3.config)
     assert ours == 61 * 128 * 2
     refused = "index_topk is 2048"
@@ -81,7 +88,7 @@ def test_the_files_of_kimi_k2_hold_these_numbers_and_their_scales():
     scales = c.n_layers * sum(map(blocks, attention))
     scales += experts * 3 * blocks((f, d)) + sum(map(blocks, dense))
     frequencies = 61 * 56  # a tensor that the files hold and nobody needs
-    total = FAMILY["Kimi-K2"].total + scales + frequencies
+    total = FAMILY["Kimi-K2"].parameters.total + scales + frequencies
     assert total == 1_026_470_731_056
 
 

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-from r1.cost.counting import count_parameters
+from r1.cost.counting import ParameterCount, count_parameters
 from r1.model.config import ModelConfig
 
 
@@ -17,10 +17,7 @@ class Member(NamedTuple):
 
     model: str
     config: ModelConfig
-    total: int
-    active: int
-    active_without_embedding: int
-    mtp: int
+    parameters: ParameterCount
     said_total: float | None
     said_active: float | None
     source: str
@@ -35,15 +32,11 @@ def read_family(folder: Path | str) -> list[Member]:
 
 def _member(folder: Path, row: dict[str, str]) -> Member:
     config = ModelConfig.from_json(folder / f"{row['name']}.json")
-    count = count_parameters(config)
     said = [float(row[key]) if row[key] else None for key in ("total", "active")]
     return Member(
         row["model"],
         config,
-        count.total,
-        count.active,
-        count.active_without_embedding,
-        count.mtp,
+        count_parameters(config),
         *said,
         row["fields_from"],
         row["stated_in"],
@@ -61,10 +54,10 @@ def family_table(members: list[Member]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for m in members:
-        counts = [f"{n / 1e9:.1f}" for n in (m.total, m.active)]
+        counts = [f"{n / 1e9:.1f}" for n in (m.parameters.total, m.parameters.active)]
         said = ["" if n is None else f"{n:g}" for n in (m.said_total, m.said_active)]
-        without = f"{m.active_without_embedding / 1e9:.1f}"
-        mtp = f"{m.mtp / 1e9:.1f}" if m.mtp else ""
+        without = f"{m.parameters.active_without_embedding / 1e9:.1f}"
+        mtp = f"{m.parameters.mtp / 1e9:.1f}" if m.parameters.mtp else ""
         cells = [m.model, counts[0], said[0], counts[1], without, said[1], mtp]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
