@@ -311,7 +311,7 @@ def main(words: Sequence[str] | None = None) -> None:
     said = " ".join(sys.argv[1:] if words is None else words)
     scores = run(o, f"python -m experiments.pretrain {said}")
     if scores:
-        print(o.out.name.removesuffix(".safetensors"), shown(scores))
+        print(beside(o.out, "").name, shown(scores))
 
 
 if __name__ == "__main__":

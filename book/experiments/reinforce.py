@@ -207,7 +207,7 @@ def main(words: Sequence[str] | None = None) -> None:
     said = " ".join(sys.argv[1:] if words is None else words)
     row = run(o, f"python -m experiments.reinforce {said}")
     if row:
-        print(o.out.name.removesuffix(".safetensors"), shown(row))
+        print(beside(o.out, "").name, shown(row))
 
 
 if __name__ == "__main__":

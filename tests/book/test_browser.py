@@ -135,16 +135,14 @@ def shelves():
     for name, (style, content, faulty, kinds) in PLANTED.items():
         kinds = set(kinds.split(", ")) - {""}
         alone = not kinds or any(word in style + content for word in ALONE)
-        for others in () if alone else pages:
-            if not others["alone"] and not kinds & set(others["due"]):
-                break
-        else:
-            others = {"style": "", "content": "", "due": {}}
-            others |= {"name": name, "alone": alone}
-            pages.append(others)
-        others["style"] += style
-        others["content"] += content
-        others["due"] |= dict.fromkeys(kinds, faulty)
+        shared = () if alone else (p for p in pages if not p["alone"])
+        page = next((p for p in shared if not kinds & set(p["due"])), None)
+        if page is None:
+            page = {"name": name, "alone": alone, "style": "", "content": "", "due": {}}
+            pages.append(page)
+        page["style"] += style
+        page["content"] += content
+        page["due"] |= dict.fromkeys(kinds, faulty)
     return pages
 
 

@@ -87,10 +87,13 @@ def test_lines_end_alike_in_every_clone(tmp_path):
     content = {"a.md": b"# A\n\nB.\n", "b.safetensors": b"\0\n\xff\n"}
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
-    for command in (["init", "-q"], ["add", "."], ["checkout-index", "-a", "-f"]):
-        for name in content if command[0] == "checkout-index" else ():
-            (tmp_path / name).unlink()
-        subprocess.run([*git, *command], check=True, capture_output=True)
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True, capture_output=True)
+    for name in content:
+        (tmp_path / name).unlink()
+    subprocess.run(
+        [*git, "checkout-index", "-a", "-f"], check=True, capture_output=True
+    )
     assert {name: (tmp_path / name).read_bytes() for name in content} == content
 
 

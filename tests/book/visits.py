@@ -90,7 +90,6 @@ MARK = """(most) => {
     counts.set(kind, (counts.get(kind) ?? 0) + 1);
     if (counts.get(kind) <= most) element.setAttribute("data-of-a-kind", "");
   }
-  return counts.size;
 }"""
 AXE = Axe(f"{{ {PLAIN_MAPS} {AXE_SCRIPT} {FEW} }}")
 

@@ -22,7 +22,8 @@ BOOK = Path(__file__).parents[2] / "book"
 def start(processes: int, commands: list[list[str]]) -> subprocess.Popen:
     """Start commands by torchrun, each the name of a module and its words."""
     torchrun = ["-m", "torch.distributed.run", "--standalone"]
-    return python(*torchrun, f"--nproc-per-node={processes}", __file__, commands)
+    torchrun += [f"--nproc-per-node={processes}"]
+    return python([*torchrun, __file__], commands)
 
 
 def run_all(commands: dict[int, list[list[str]]]) -> dict[int, str]:
@@ -31,18 +32,17 @@ def run_all(commands: dict[int, list[list[str]]]) -> dict[int, str]:
     Returns what all processes of a number said. Of a command that fails that is its
     error, and the next one is run.
     """
-    process = python(__file__, commands)
+    process = python([__file__], commands)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return {int(processes): said for processes, said in json.loads(out).items()}
 
 
-def python(*words) -> subprocess.Popen:
-    """Start Python with words, the last of them as JSON."""
-    *words, last = words
+def python(words: list[str], commands: list | dict) -> subprocess.Popen:
+    """Start Python with words, and with commands as JSON behind them."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(BOOK)}
     return subprocess.Popen(
-        [sys.executable, *words, json.dumps(last)],
+        [sys.executable, *words, json.dumps(commands)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
