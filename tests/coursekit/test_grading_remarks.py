@@ -57,6 +57,7 @@ def test_an_answer_that_could_not_be_read_or_lacks_a_name_is_remarked(text, note
         (code(2, "# def route(x):\n#    1"), "is it commented out?"),
         (code(2, f"if False:\n    {DEF}"), "not as a line at its margin"),
         (code(2, "route = 1"), "is not there when all cells have been run"),
+        (code(2, "route: object = 1"), "is not there when all cells have been run"),
         (code(2, "def router(x): 1"), "no cell defines route: a name that is asked"),
         (code(3, DEF), "stands in code cell 3, which raised ValueError: no"),
     ],

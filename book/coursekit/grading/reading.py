@@ -15,27 +15,37 @@ from coursekit.authoring.notebooks import (
     prompt,
     starter,
 )
+from coursekit.grading.archives import BOOK
 from coursekit.grading.names import key
 from coursekit.grading.submissions import Submission
 from coursekit.walls.cells import is_python, plain_cells, plain_python
 from coursekit.walls.files import Unreadable, read_bytes
 
 LARGEST = 100 * 2**20  # bytes of a notebook, most of which are outputs
-BOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)  # as browsers save it, too
 KEPT_COPY = "-checkpoint.ipynb"  # what Jupyter keeps beside a notebook
 SPACE = r"[^\S\n]"  # also one that Python does not take
-DEFINED = re.compile(
-    r"^(?:>>>[ \t]?)?"
-    rf"(?:(?:(?:async{SPACE}+)?def|class){SPACE}+(\w+)"
-    rf"|(\w+){SPACE}*(?::[^=\n]+)?=(?!=))",
-    re.MULTILINE,
-)
 PROSE = re.compile(
     rf"^{SPACE}*(?:[-*>]{SPACE}*)?(?:[^\W\d_]+[,;:]? ){{4}}[^\W\d_]+", re.MULTILINE
 )
 QUOTED = re.compile(r"(\"{3}|'{3}).*?(?:\1|\Z)", re.DOTALL)
 CODE = "code"  # is added to the tags of words in a code cell
 UNANSWERED = "*Your answer.*"  # what earlier starters say where an answer goes
+
+
+def making(name: str, before: str = "") -> re.Pattern:
+    """Lines that define a name, with nothing but `before` in front; both are patterns.
+
+    >>> bool(making("x").search("y = 1\\nx: int = 2")), making("x").search(" x = 1")
+    (True, None)
+    """
+    return re.compile(
+        rf"^{before}(?:(?:(?:async{SPACE}+)?def|class){SPACE}+{name}\b"
+        rf"|{name}{SPACE}*(?::[^=\n]+)?=(?!=))",
+        re.MULTILINE,
+    )
+
+
+DEFINED = making(r"(\w+)", r"(?:>>>[ \t]?)?")
 
 
 @dataclass(frozen=True)
@@ -290,9 +300,5 @@ def _without_prompt(text: str, question: str) -> str:
 
 def defining(notebook: Notebook, name: str) -> Iterator[Cell]:
     """The cells that define a name, or would if they were code that is run."""
-    pattern = re.compile(
-        rf"^(?:{SPACE}|[>#])*(?:(?:async{SPACE}+)?(?:def|class){SPACE}+{name}\b"
-        rf"|{name}{SPACE}*(?::[^=\n]+)?=(?!=))",
-        re.MULTILINE,
-    )
+    pattern = making(name, rf"(?:{SPACE}|[>#])*")
     yield from (cell for cell in notebook.saved if pattern.search(cell.source))

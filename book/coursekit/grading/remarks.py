@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from coursekit.authoring.assignment import Assignment
 from coursekit.authoring.notebooks import defined
-from coursekit.grading.reading import SPACE, Notebook, defining
+from coursekit.grading.reading import SPACE, Notebook, defining, making
 from coursekit.testing.suite import Verdict
 from coursekit.walls.answers import MISSING
 from coursekit.walls.cells import INSTALLS
@@ -103,7 +103,7 @@ def _left(number: int, text: str, question: str, notebook: Notebook) -> bool:
 def _also(name: str, notebook: Notebook) -> str:
     """Where else a name that a cell defines stands; empty if nowhere."""
     cells = [cell for cell in defining(notebook, name) if not cell.given]
-    times = [len(_margin(name).findall(c.source)) * (c.kind == "code") for c in cells]
+    times = [len(making(name).findall(c.source)) * (c.kind == "code") for c in cells]
     several = len({" ".join(c.source.split()) for c in cells}) > 1
     if not any(times) or not (several or max(times) > 1):
         return ""
@@ -129,12 +129,6 @@ def _raised(question: str, number: int, text: str, notebook: Notebook) -> str:
     return said
 
 
-def _margin(name: str) -> re.Pattern:
-    """A line at the margin that defines a name."""
-    pattern = rf"^(?:(?:async +)?(?:def|class){SPACE}+{name}\b|{name} *=(?!=))"
-    return re.compile(pattern, re.MULTILINE)
-
-
 def where(name: str, notebook: Notebook, wrong: Mapping[int, str]) -> str:
     """Why a name is not known, and the remedy."""
     cells = list(defining(notebook, name))
@@ -150,7 +144,7 @@ def where(name: str, notebook: Notebook, wrong: Mapping[int, str]) -> str:
         why = f"which raised {wrong[cell.number][:100]}"
     elif first.startswith("%%"):
         why = f"below {first[:40]}, which keeps no name: delete that line"
-    elif not _margin(name).search(cell.source):
+    elif not making(name).search(cell.source):
         why = "but not as a line at its margin: is it commented out?"
     else:
         why = "but it is not there when all cells have been run"
