@@ -209,7 +209,21 @@ def test_files_near_the_top_are_found_among_many(tmp_path):
     hand_in(tmp_path, *many, "ada/b/z.ipynb", "ada/b/c/line")
     (one,) = collect(tmp_path)
     assert list(one.files)[:2] == ["b/z.ipynb", "b/c/line"]
-    assert one.notes == ("more than 200 files: those below were not read",)
+    assert one.notes == (
+        "more than 200 files or 1000 folders: those below were not read",
+    )
+
+
+def test_a_path_longer_than_the_system_takes_is_one_students(tmp_path):
+    hand_in(tmp_path, "ada/example.ipynb", "bo/example.ipynb")
+    script = 'cd "$0"; for n in {1..18}; do mkdir "$1"; cd -P "$1" || exit 1; done'
+    subprocess.run(["bash", "-c", script, tmp_path / "ada", "x" * 250], check=True)
+    try:
+        ada, bo = collect(tmp_path)
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "ada"], check=True)  # Python cannot
+    assert (list(ada.files), list(bo.files)) == (["example.ipynb"], ["example.ipynb"])
+    assert ada.notes == (f"the folder {'x' * 250}: File name too long",)
 
 
 def test_a_folder_that_cannot_be_read_is_one_students(tmp_path, monkeypatch):

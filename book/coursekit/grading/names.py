@@ -91,10 +91,8 @@ def file_name(student: str) -> str:
     if name[-1] in ". ":
         name = name[:-1] + _percent(name[-1])
     if len(name.encode()) > LONGEST:
-        number = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()[
-            :16
-        ]
-        name = name.encode()[:LONG].decode("utf-8", "ignore") + "~" + number
+        number = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()
+        name = f"{name.encode()[:LONG].decode('utf-8', 'ignore')}~{number[:16]}"
     return name
 
 

@@ -204,17 +204,19 @@ def _below(folder: Path) -> tuple[dict[str, Path], list[str]]:
         here = waiting.popleft()
         try:
             paths = [p for p in sorted(here.iterdir()) if not CLUTTER.search(p.name)]
+            inner = {p for p in paths if p.is_dir() and not p.is_symlink()}
         except OSError as error:
             notes.append(f"the folder {visible(here.name)}: {error.strerror}")
             continue
         for path in paths:
-            if path.is_dir() and not path.is_symlink():
+            if path in inner:
                 waiting.append(path)
                 folders += 1
             else:
                 files[visible(path.relative_to(folder).as_posix())] = path
             if len(files) > MOST_FILES or folders > MOST_FOLDERS:
-                notes.append(f"more than {MOST_FILES} files: those below were not read")
+                many = f"more than {MOST_FILES} files or {MOST_FOLDERS} folders"
+                notes.append(f"{many}: those below were not read")
                 return files, notes
     return files, notes[:5]
 
