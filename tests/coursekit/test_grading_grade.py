@@ -21,18 +21,10 @@ from coursekit.__main__ import PROBLEMS
 from coursekit.authoring.assignment import AssignmentError, load
 from coursekit.authoring.notebooks import instructor, starter
 from coursekit.grading import grade as grading
-from coursekit.grading.manual import Given, read_manual, version_of
+from coursekit.grading.manual import Given, version_of
 from coursekit.grading.results import Result
 from coursekit.grading.submissions import Submission
-from coursekit.grading.tables import (
-    TableError,
-    number,
-    read_roster,
-    read_table,
-    tame,
-    wild,
-    write_table,
-)
+from coursekit.grading.tables import read_table, write_table
 from coursekit.reports.report import distribution, row_of, table
 from coursekit.walls.sandbox import WALLS, opened
 
@@ -275,42 +267,6 @@ def test_unsafe_grading_works_and_says_what_it_means(walls, tmp_path, capsys):
     page = (tmp_path / "out/feedback/ada.html").read_text(encoding="utf-8")
     assert "submissions can read your files" in page
     assert rows_of(tmp_path / "out")["ada"]["auto"] == "9"
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("ada,q4,four,", "'four' is no number"),
-        ("ada,q4,4,", "4 is not between 0 and 3"),
-        ("ada,q4,-1,", "not between"),
-        ("ada,q4,nan,", "is no number"),
-        ("ada,q1,1,", "written questions are q4"),
-        ("ada,q4,1,\nada,q4,2,", "the same answer is there twice"),
-    ],
-)
-def test_points_by_hand_that_cannot_be_are_refused(tmp_path, line, words):
-    path = tmp_path / "manual.csv"
-    path.write_text(f"student,question,points,comment\n{line}\n")
-    with pytest.raises(TableError, match=words):
-        read_manual(path, EXAMPLE)
-
-
-def test_a_roster_with_an_id_twice_is_refused(tmp_path):
-    path = tmp_path / "roster.csv"
-    path.write_text("student\nada\nada\n")
-    with pytest.raises(TableError, match="ada more than once"):
-        read_roster(path)
-
-
-@pytest.mark.parametrize("text", ["=1", "+a", "-2", "@x", "a", "'b", "", "'=1", "''=1"])
-def test_text_is_no_formula_and_comes_back(text):
-    assert not tame(text).startswith(("=", "+", "-", "@"))
-    assert wild(tame(text)) == text
-
-
-def test_numbers_may_have_a_decimal_comma():
-    assert number("1,5", 2, "here") == 1.5
-    assert number(" ", 2, "here") is None
 
 
 def test_missing_students_come_last_and_empty():

@@ -7,7 +7,15 @@ import pytest
 
 from coursekit.authoring.assignment import load
 from coursekit.grading.manual import read_manual
-from coursekit.grading.tables import TableError, read_roster, read_table
+from coursekit.grading.reading import LARGEST
+from coursekit.grading.tables import (
+    TableError,
+    number,
+    read_roster,
+    read_table,
+    tame,
+    wild,
+)
 
 EXAMPLE = load(Path(__file__).parent.parent / "assignments" / "example")
 
@@ -49,3 +57,44 @@ def test_another_encoding_is_refused_with_its_remedy(tmp_path, encoding):
     path.write_text("student,question,points\nZoë,q4,1\n", encoding=encoding)
     with pytest.raises(TableError, match=r"manual.csv is not in UTF-8: .* CSV UTF-8"):
         read_manual(path, EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("ada,q4,four,", "'four' is no number"),
+        ("ada,q4,4,", "4 is not between 0 and 3"),
+        ("ada,q4,-1,", "not between"),
+        ("ada,q4,nan,", "is no number"),
+        ("ada,q1,1,", "written questions are q4"),
+        ("ada,q4,1,\nada,q4,2,", "the same answer is there twice"),
+    ],
+)
+def test_points_by_hand_that_cannot_be_are_refused(tmp_path, line, words):
+    path = tmp_path / "manual.csv"
+    path.write_text(f"student,question,points,comment\n{line}\n")
+    with pytest.raises(TableError, match=words):
+        read_manual(path, EXAMPLE)
+
+
+def test_a_roster_with_an_id_twice_is_refused(tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text("student\nada\nada\n")
+    with pytest.raises(TableError, match="ada more than once"):
+        read_roster(path)
+
+
+@pytest.mark.parametrize("text", ["=1", "+a", "-2", "@x", "a", "'b", "", "'=1", "''=1"])
+def test_text_is_no_formula_and_comes_back(text):
+    assert not tame(text).startswith(("=", "+", "-", "@"))
+    assert wild(tame(text)) == text
+
+
+def test_numbers_may_have_a_decimal_comma():
+    assert number("1,5", 2, "here") == 1.5
+    assert number(" ", 2, "here") is None
+
+
+def test_a_cell_may_be_as_long_as_an_answer():
+    """Or a single student's answer stops the grading of a class; `tame` adds to it."""
+    assert csv.field_size_limit() >= 2 * LARGEST

@@ -14,7 +14,7 @@ SIGN = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # what a formula begins w
 HARM = re.compile(r"[(|!\r\n]")  # what one needs, beside arithmetic, or the line's end
 MARK = "\ufeff"  # by it spreadsheets know that a file is in UTF-8
 NUMBER = re.compile(r"\d+([.,]\d*)?(e[+-]?\d+)?|[.,]\d+", re.ASCII | re.IGNORECASE)
-csv.field_size_limit(2**24)  # characters of a cell; a notebook is at most 10 MiB
+csv.field_size_limit(2**28)  # characters of a cell; a notebook is at most 100 MiB
 
 
 class TableError(ValueError):
