@@ -250,13 +250,13 @@ def write_similarity(
     Returns the pairs, and who is left out with the reason.
     """
     pairs, away, few = compare(assignment, submissions)
-    labels = [*assignment.questions, OTHER, ""]
-    columns = ["one", "other", "rare", "tokens", "share", *labels[:-1]]
+    labels = [*assignment.questions, OTHER]
+    columns = ["one", "other", "rare", "tokens", "share", *labels]
     rows = []
     for pair in pairs:
         by_question: Counter = Counter()
         for label, count in pair.questions().items():
-            by_question[label.split(", ")[0] or OTHER] += count
+            by_question[label.split(", ")[0]] += count
         rows.append(
             {
                 "one": pair.one.student,
@@ -264,7 +264,7 @@ def write_similarity(
                 "rare": pair.rare_tokens,
                 "tokens": pair.tokens,
                 "share": round(pair.share, 3),
-                **{label: by_question[label] for label in labels[:-1]},
+                **{label: by_question[label] for label in labels},
             }
         )
     sides = [
