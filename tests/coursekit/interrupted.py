@@ -182,7 +182,7 @@ def until(true, seconds=20.0) -> None:
 
 
 @contextmanager
-def started(base: Path, function):
+def started(function: Callable[[], None]):
     """A function in a fork, killed at the end."""
     child = os.fork()
     if child == 0:

@@ -47,7 +47,7 @@ def test_two_graders_do_not_share_a_folder_and_one_that_dies_gives_it_back(
             with folder.held(out):
                 time.sleep(30)
 
-        with started(base, hold) as child:
+        with started(hold) as child:
             until((out / ".grading").exists)
             assert command.main(call(base)) == command.MISUSED
             said = capsys.readouterr().err
@@ -166,7 +166,7 @@ def test_a_table_without_news_is_left_alone_and_the_one_before_is_kept(marked):
         assert kept.stat().st_ino == place
 
 
-def test_a_table_that_is_just_being_written_is_waited_for(marked, tmp_path):
+def test_a_table_that_is_just_being_written_is_waited_for(tmp_path):
     path = tmp_path / "manual.csv"
     text = "student,question,points\nada,q4,1"
     path.write_text(text)
@@ -175,7 +175,7 @@ def test_a_table_that_is_just_being_written_is_waited_for(marked, tmp_path):
         time.sleep(0.2)
         path.write_text(text + ".5\nben,q4,2\n")
 
-    with started(tmp_path, goes_on):
+    with started(goes_on):
         given = read_manual(path, EXAMPLE)
     assert [entry.points for entry in given.values()] == [1.5, 2]
 

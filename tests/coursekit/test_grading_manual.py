@@ -1,16 +1,14 @@
 """Points by hand: none is lost, and none counts silently for another answer."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from interrupted import EXAMPLE, call, hand_in
 
 from coursekit import __main__ as command
 from coursekit.__main__ import PROBLEMS
-from coursekit.authoring.assignment import load
-from coursekit.authoring.notebooks import mark_written
 from coursekit.grading import grade as grading
 from coursekit.grading.manual import (
     Given,
@@ -30,8 +28,6 @@ from coursekit.reports.report import feedback, row_of, tidy, write_reports
 from coursekit.testing.suite import SEVERAL, Verdict
 from coursekit.walls.files import Unreadable, write
 
-FOLDER = Path(__file__).parent.parent / "assignments" / "example"
-EXAMPLE = load(FOLDER)
 CHANGED = "q4: the answer has changed since it was marked"
 
 
@@ -62,17 +58,8 @@ def base(tmp_path, monkeypatch):
     return tmp_path
 
 
-def hand_in(base: Path, student: str, answer: str) -> Path:
-    cell = {"cell_type": "markdown", "source": f"{mark_written('q4')}\n{answer}"}
-    path = base / "class" / student / "example.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
-    return path
-
-
 def grade(base: Path, *more: str) -> int:
-    call = ["grade", str(base / "class"), "--assignment", str(FOLDER), "--quiet"]
-    return command.main([*call, "--out", str(base / "out"), "--jobs", "2", *more])
+    return command.main(call(base, *more))
 
 
 def enter(base: Path, student: str, **cells: str) -> None:
