@@ -181,8 +181,9 @@ BYTES = {
     "too large": lambda data: data + b" " * 101 * 2**20,
 }
 # Weights of a perfect notebook, by what replaces them; questions about them are lost.
+# The grader reads them itself: a pickle that is loaded ends it, and no result comes.
 WEIGHTS = {
-    "pickle": lambda data: b"\x80\x04cos\nsystem\n(S'touch /tmp/owned'\ntR.",
+    "pickle": lambda data: b"\x80\x04cos\n_exit\n(I1\ntR.",
     "no header": lambda data: b"\xff" * 8 + data,
     "long header": lambda data: (2**60).to_bytes(8, "little") + data[8:],
     "truncated": lambda data: data[:-4],
