@@ -128,15 +128,17 @@ def by_template(limits: dict, files: Files, channel: socket.socket) -> Iterator[
     """A fork of the template, which is made anew if it is gone."""
     order = json.dumps({"limits": limits, "files": list(files)}).encode()
     given = [channel.fileno(), *files.values()]
+    used = template()
     try:
-        socket.send_fds(template().orders, [order], given)
+        socket.send_fds(used.orders, [order], given)
     except OSError:
         template.cache_clear()
-        socket.send_fds(template().orders, [order], given)
+        used = template()
+        socket.send_fds(used.orders, [order], given)
     try:
-        yield template().errors
+        yield used.errors
     except NoSandbox:
-        if select.select([template().orders], [], [], 0)[0]:  # closed: it is gone
+        if select.select([used.orders], [], [], 0)[0]:  # closed: it is gone
             template.cache_clear()
         raise
 

@@ -20,7 +20,7 @@ WRITES, MEASURES = {"writefile", "file"}, {"timeit"}
 SHOWS = {"html", "javascript", "js", "latex", "markdown", "svg"}
 FOREIGN = {"bash", "sh", "script", "shell", "cmd", "powershell", "system", "sx", "!"}
 FOREIGN |= {"python", "python2", "python3", "pypy", "perl", "ruby", "r", "julia"}
-FOREIGN |= {"cython", "sql", "bigquery", "skip", "script"}
+FOREIGN |= {"cython", "sql", "bigquery", "skip"}
 # Line magics: those that run Python, those that the sandbox answers, those that
 # concern a screen, an editor or help, and those that install.
 RUNS = {"time", "prun"}
@@ -241,9 +241,9 @@ def _cell_magic(
     if name not in BODY and not is_python(inner.source):
         return Plain("", ((1, f"the cell below `%%{name}` was not run"),))
     above = source.count("\n") + (not source.endswith("\n")) - body.count("\n")
-    words = [word for word in line.split() if word.isidentifier()]
-    kept = f"{words[0]} = get_ipython().captured()" if words else ""
-    first = kept if name == "capture" else ""
+    words = line.split() if name == "capture" else ()
+    kept = next(filter(str.isidentifier, words), "")
+    first = f"{kept} = get_ipython().captured()" if kept else ""
     notes = [(number + above, said) for number, said in inner.notes]
     if name not in BODY:
         notes[:0] = [(above, f"`%%{name}` is not known: its cell was run without it")]

@@ -47,8 +47,8 @@ def own_groups(groups: str, mounts: str) -> Groups:
         _, names, path = line.split(":", 2)
         for name in names.split(","):
             root, point = mounted.get(name, ("", ""))
-            if root and path.startswith(root):
-                found[name] = Path(point, path.removeprefix(root).lstrip("/"))
+            if root and Path(path).is_relative_to(root):
+                found[name] = Path(point) / Path(path).relative_to(root)
     return found
 
 
