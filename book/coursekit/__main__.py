@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     processes = {"type": int, "default": cores, "help": help_}
     secret = {"type": Path, "help": "a file with the secret (or set COURSE_SECRET)"}
     results = {"type": Path, "help": "the folder that grade --out has made"}
+    folder = {"type": Path, "help": "one file or folder for each student"}
+    help_ = "plain, canvas, moodle or a pattern with (?P<student>...)"
+    names = {"default": "plain", "help": help_}
 
     option = command("build", run_build)
     option("assignment", **one)
@@ -66,12 +69,11 @@ def parser() -> argparse.ArgumentParser:
     option("notebook", type=Path, help="the notebook, with its files beside it")
 
     option = command("grade", run_grade)
-    option("folder", type=Path, help="one file or folder for each student")
+    option("folder", **folder)
     option("--assignment", required=True, **one)
     help_ = "where reports go; taken up again if it is there"
     option("--out", type=Path, default=Path("grades"), help=help_)
-    help_ = "plain, canvas, moodle or a pattern with (?P<student>...)"
-    option("--names", default="plain", help=help_)
+    option("--names", **names)
     option("--roster", type=Path, help="CSV file with the ids of the class")
     help_ = "points for written answers; may be given several times"
     option("--manual", type=Path, action="append", default=[], help=help_)
@@ -112,11 +114,10 @@ def parser() -> argparse.ArgumentParser:
     option("--secret-file", **secret)
 
     option = command("similar", run_similar)
-    option("folder", type=Path, help="one file or folder for each student")
+    option("folder", **folder)
     option("--assignment", required=True, **one)
     option("--out", type=Path, required=True, help="folder for the page and the table")
-    help_ = "plain, canvas, moodle or a pattern with (?P<student>...)"
-    option("--names", default="plain", help=help_)
+    option("--names", **names)
     option("--shown", type=int, default=20, help="pairs to show side by side")
     return top
 
