@@ -26,8 +26,7 @@ from coursekit.walls.frames import Broken, Reader
 
 START = 300.0  # seconds that importing torch may take on a busy machine
 END = 5.0  # seconds that a keeper has to end, once its grader has closed
-CREDENTIALS = 2  # SCM_CREDENTIALS, see unix(7)
-WHO = struct.Struct("3i")  # process, user and group of who has sent a message
+WHO = struct.Struct("3i")  # process, user and group of a sender, see unix(7)
 Files = Mapping[str, int]  # open files by name
 Way = Callable[[dict, Files, socket.socket], contextlib.AbstractContextManager[IO]]
 
@@ -74,7 +73,8 @@ def _hello(channel: socket.socket) -> int:
     reader.held += first
     if failed := json.loads(reader.message().partition(b"\0")[0]).get("failed"):
         raise Broken(failed)
-    return next(WHO.unpack(data)[0] for _, kind, data in extra if kind == CREDENTIALS)
+    who = (data for _, kind, data in extra if kind == socket.SCM_CREDENTIALS)
+    return WHO.unpack(next(who))[0]
 
 
 @contextmanager
