@@ -35,7 +35,7 @@ def entry(name: str, kind: int) -> zipfile.ZipInfo:
 
 
 def read(path: Path, room: Path) -> tuple[dict[str, str], list[str]]:
-    files, notes = unpack(path, room)
+    files, notes = unpack(path, room, archives.LARGEST)
     assert all(made.resolve().is_relative_to(room.resolve()) for made in files.values())
     return {name: made.read_text() for name, made in files.items()}, notes
 
@@ -146,7 +146,7 @@ def text(path: Path) -> Path:
     ("make", "words"),
     [
         (encrypted, "it is encrypted; ask for one without a password"),
-        (bomb, "it unpacks to more than 0 MiB"),
+        (bomb, "a student's archives unpack to more than 0 MiB"),
         (overlapping, "it lists too many files"),
         (garbled, "is damaged"),
         (truncated, "is damaged"),
@@ -162,11 +162,23 @@ def test_an_archive_that_is_not_to_be_trusted_is_not_opened(
     path = make(tmp_path / "class/ada.zip")
     monkeypatch.setattr(archives, "LARGEST", max(5000, path.stat().st_size))
     with pytest.raises(Unreadable, match=words):
-        unpack(path, tmp_path / "room")
+        unpack(path, tmp_path / "room", archives.LARGEST)
     (tmp_path / "class/bo.ipynb").write_text("{}")
     ada, bo = collect(tmp_path / "class", room=tmp_path / "room")
     assert words in ada.problem
     assert not bo.problem
+
+
+def test_all_archives_of_a_student_share_what_may_be_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "LARGEST", 5000)
+    for name in "ab":
+        packed(tmp_path / f"class/ada/{name}.zip", **{f"{name}.ipynb": bytes(3000)})
+    (ada,) = collect(tmp_path / "class", room=tmp_path / "room")
+    assert list(ada.files) == ["a/a.ipynb", "b.zip"]
+    (said,) = ada.notes
+    assert "b.zip is not opened: a student's archives unpack to more" in said
+    kept = [path for path in (tmp_path / "room").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in kept) <= 5000
 
 
 SOUND = io.BytesIO()
@@ -186,7 +198,7 @@ def test_damage_anywhere_is_damage_and_no_more(tmp_path_factory, data):
     end = data.draw(st.one_of(st.just(len(bytes_)), places))
     path.write_bytes(bytes_[:end])
     with suppress(Unreadable):
-        files, _ = unpack(path, folder / "room")
+        files, _ = unpack(path, folder / "room", archives.LARGEST)
         assert sum(made.stat().st_size for made in files.values()) <= 200
 
 
@@ -225,7 +237,7 @@ def test_the_room_is_empty_before_and_gone_afterwards(tmp_path):
     left.write_text("of a run that was killed")
     with place(tmp_path) as room:
         assert not room.exists()
-        unpack(packed(tmp_path / "a.zip", "x"), room)
+        unpack(packed(tmp_path / "a.zip", "x"), room, archives.LARGEST)
         assert room.exists()
     assert not room.exists()
 

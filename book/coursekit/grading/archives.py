@@ -18,7 +18,7 @@ from pathlib import Path
 from coursekit.grading.names import file_name, key, spelled
 from coursekit.walls.files import Unreadable, read_bytes, write
 
-LARGEST = 128 * 2**20  # bytes of an archive, and of all that is in it
+LARGEST = 128 * 2**20  # bytes of an archive, and of what is in all of a student's
 MOST_FILES = 200
 LIST = 2 * 2**20  # bytes that are read at once: of the list of files, or of a file
 # Left by systems and editors, and never an answer.
@@ -73,15 +73,16 @@ def opened(
     made = {name: path for name, path in files.items() if name not in closed}
     books = _books(made)
     beside = {_base(name) for name in made}
-    notes, wrong = [], []
+    notes, wrong, left = [], [], LARGEST
     for number, name in enumerate(closed):
         try:
-            inside, said = unpack(files[name], room / str(number))
+            inside, said = unpack(files[name], room / str(number), left)
         except Unreadable as error:
             wrong.append(str(error))
             made[name] = files[name]
             continue
         notes += said
+        left -= sum(path.stat().st_size for path in inside.values())
         for at, path in inside.items():
             if books and _books([at]):
                 notes.append(f"took the notebook beside {name}, and not its {at}")
@@ -104,10 +105,10 @@ def _base(name: str) -> str:
     return key(name.rpartition("/")[2])
 
 
-def unpack(path: Path, room: Path) -> tuple[dict[str, Path], list[str]]:
+def unpack(path: Path, room: Path, most: int) -> tuple[dict[str, Path], list[str]]:
     """The files of an archive by name, those near the top first, and remarks.
 
-    They are written into `room`, a folder of its own for each.
+    They are written into `room`, a folder of its own for each, at most `most` bytes.
 
     Raises Unreadable for an archive that is damaged, encrypted or too large, or that
     has two files of one name.
@@ -116,7 +117,7 @@ def unpack(path: Path, room: Path) -> tuple[dict[str, Path], list[str]]:
     data = _Bounded(read_bytes(path, LARGEST))
     try:
         with zipfile.ZipFile(data) as archive:
-            found, notes = _listed(archive, name)
+            found, notes = _listed(archive, name, most)
             return {
                 at: _written(archive, info, room / str(number))
                 for number, (at, info) in enumerate(found.items())
@@ -128,7 +129,7 @@ def unpack(path: Path, room: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def _listed(
-    archive: zipfile.ZipFile, name: str
+    archive: zipfile.ZipFile, name: str, most: int
 ) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
     """The files to take from an archive, and remarks on those that are left out."""
     found: dict[str, zipfile.ZipInfo] = {}
@@ -157,8 +158,10 @@ def _listed(
             raise Unreadable("it is encrypted; ask for one without a password")
         if info.compress_type not in KNOWN:
             raise Unreadable("it is compressed in a rare way; ask for a common zip")
-    if sum(info.file_size for _, info in chosen) > LARGEST:
-        raise Unreadable(f"it unpacks to more than {LARGEST // 2**20} MiB")
+    if sum(info.file_size for _, info in chosen) > most:
+        raise Unreadable(
+            f"a student's archives unpack to more than {LARGEST // 2**20} MiB"
+        )
     return dict(chosen), notes[:5]
 
 
