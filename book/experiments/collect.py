@@ -37,6 +37,9 @@ ENDINGS = (
     "said",
     "judges",
     "chosen",
+    "held",
+    "travels",
+    "seconds",
 )
 # Where it does not, the first columns do.
 BEGINNINGS = {
@@ -52,6 +55,7 @@ BEGINNINGS = {
     "grpo": ("grouped", "ours_s"),
     "hopper": ("uniform", "size", "inner"),
     "hopper_speed": ("size", "bf16"),
+    "streamed": ("prompt", "new"),
 }
 # Losses are the steps of an experiment, unless its steps are those of rewards.
 LOSSES = {"rl": "pretraining", "beyond": "pretraining", "pipeline": "finetuning"}
