@@ -129,8 +129,8 @@ def measure(folder: Path, prompt: int, new: int) -> dict[str, float]:
 def main() -> None:
     """Print and record one measurement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompt", type=int, default=32, help="tokens of the prompt")
-    parser.add_argument("--new", type=int, default=16, help="tokens after it")
+    parser.add_argument("--prompt", type=int, default=16, help="tokens of the prompt")
+    parser.add_argument("--new", type=int, default=8, help="tokens after it")
     said = parser.parse_args()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
