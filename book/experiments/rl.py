@@ -23,7 +23,7 @@ from r1.rl.ppo_loop import PPOSettings
 from r1.rl.rollout import Sampling, roll_out
 from r1.text.answers import is_right, said
 from r1.text.problems import Problem, is_worked_out
-from r1.train.checkpoint import load_checkpoint
+from r1.train.checkpoint import load_checkpoint, save_checkpoint
 from r1.train.evaluation import answer_often, majority_right, pass_at_k
 
 DRAWS = 16  # of k answers, to see what their majority says
@@ -193,7 +193,10 @@ def options_of(row: Policy, job: Job) -> reinforce.Options:
 
 
 def watch(row: Watched, job: Job) -> Row:
-    """Train a policy, and write what it answers on the way; returns the last step."""
+    """Train a policy, and write what it answers on the way; returns the last step.
+
+    Its weights at these steps are written too.
+    """
     base = new_policy(load_checkpoint(job.weights(row.base.format(seed=job.seed)))[0])
     policy, log, said = new_policy(base), [], []
     environment = Environment(partial(problems_of, terms=row.terms))
@@ -207,6 +210,9 @@ def watch(row: Watched, job: Job) -> Row:
                 {"step": done, "problem": asked[0].prompt, "text": text}
                 for text in answers.texts
             ]
+            if done:  # the page shows these models, and before step 0 there is the base
+                weights = job.path(f"step{done}", ".safetensors")
+                save_checkpoint(weights, policy, step=done, seed=job.seed)
         log.append(next(steps))
     job.write(log)
     job.write(said, "said")

@@ -193,7 +193,7 @@ def test_a_watched_policy_answers_before_the_steps_that_are_named(
     monkeypatch, tmp_path
 ):
     """Always the same problem, which no step asks, with the same draws."""
-    row, policy, asked = rl.RUNS["watched"], [0], []
+    row, policy, asked, saved = rl.RUNS["watched"], [0], [], []
     assert (row.said, row.answers) == ((0, 20, 50, 100), 4)
 
     def grpo(model, reference, steps, settings, environment, seed):
@@ -208,7 +208,11 @@ def test_a_watched_policy_answers_before_the_steps_that_are_named(
         texts = [f"{model[0]} steps"] * sampling.group
         return Rollout(problems, texts, None, None, None)
 
+    def save_checkpoint(path, model, step, seed):
+        saved.append((path.name, *model, step, seed))
+
     monkeypatch.setattr(rl, "load_checkpoint", lambda path: [policy])
+    monkeypatch.setattr(rl, "save_checkpoint", save_checkpoint)
     monkeypatch.setattr(rl, "new_policy", list)
     monkeypatch.setattr(rl, "grpo", grpo)
     monkeypatch.setattr(rl, "roll_out", roll_out)
@@ -222,6 +226,8 @@ def test_a_watched_policy_answers_before_the_steps_that_are_named(
         (str(step), f"{step} steps") for step in row.said for _ in range(4)
     ]
     assert len(read_log(job.path())["step"]) == 101
+    names = [f"watched_seed0_step{step}.safetensors" for step in (20, 50, 100)]
+    assert saved == list(zip(names, *[(20, 50, 100)] * 2, [0] * 3, strict=True))
 
 
 def test_passes_counted_by_hand():
