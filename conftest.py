@@ -25,6 +25,8 @@ FIRST = [
 CLOCK = re.compile(r"perf_counter|_seconds\(|clock\(|experiments.overlap")
 THREADS = [name for name in FIXED if name.endswith("THREADS")]
 FOLDER = pytest.StashKey[str]()
+HELD = pytest.StashKey[ExitStack]()  # locks
+ALONE = pytest.StashKey[bool]()  # whether they are all held for the next test
 
 
 def pytest_configure(config):
@@ -55,22 +57,28 @@ def is_alone(item) -> bool:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_protocol(item, nextitem):
     """Run a test when it is its turn: alone, or while no other one is alone.
 
     A worker holds its own lock while it tests, and those of all to be alone. Who waits
-    for locks stands in the door, so that nobody else begins a test.
+    for locks stands in the door, so that nobody else begins a test. Tests that follow
+    each other alone have one turn.
     """
     # A kernel gets what stands in the environment when its first cell begins.
     os.environ |= FIXED if item.path.suffix == ".ipynb" else dict.fromkeys(THREADS, "1")
-    worker = getattr(item.config, "workerinput", None)
-    with ExitStack() as held:
-        if worker:
-            names = [f"gw{i}" for i in range(worker["workercount"])]
-            with FileLock(Path(worker["locks"], "door")):
-                for name in names if is_alone(item) else [worker["workerid"]]:
-                    held.enter_context(FileLock(Path(worker["locks"], name)))
+    held = item.config.stash.setdefault(HELD, ExitStack())
+    alone, worker = is_alone(item), getattr(item.config, "workerinput", None)
+    if worker and not item.config.stash.get(ALONE, False):
+        names = [f"gw{i}" for i in range(worker["workercount"])]
+        with FileLock(Path(worker["locks"], "door")):
+            for name in names if alone else [worker["workerid"]]:
+                held.enter_context(FileLock(Path(worker["locks"], name)))
+    item.config.stash[ALONE] = alone and nextitem is not None and is_alone(nextitem)
+    try:
         return (yield)
+    finally:
+        if not item.config.stash[ALONE]:
+            held.close()
 
 
 def pytest_collection_finish(session):
