@@ -4,7 +4,16 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["bill", "counting", "family", "memory", "schedule", "wires"],
+    submodules=[
+        "bill",
+        "counting",
+        "family",
+        "machines",
+        "memory",
+        "one_gpu",
+        "schedule",
+        "wires",
+    ],
     submod_attrs={
         "bill": [
             "PEAK",
@@ -32,6 +41,20 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "training_flops",
         ],
         "family": ["Member", "family_table", "read_family"],
+        "machines": [
+            "KINDS",
+            "Cluster",
+            "GPUStep",
+            "Shared",
+            "all_matrices",
+            "gpu_step",
+            "grpo_travels",
+            "leaves",
+            "other_ranks",
+            "pretraining_travels",
+            "row_bytes",
+            "share_out",
+        ],
         "memory": [
             "PRECISIONS",
             "DeviceMemory",
@@ -49,6 +72,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "stage_matrices",
             "stage_parameters",
         ],
+        "one_gpu": ["grpo_memory", "lora_parameters", "qwen2"],
         "schedule": [
             "METHODS",
             "Number",

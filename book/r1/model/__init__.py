@@ -92,7 +92,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "round_operand",
             "round_to",
         ],
-        "hugging_face": ["to_transformers"],
+        "hugging_face": ["new_tokenizer", "save_tokenizer", "to_transformers"],
         "indexer": [
             "Indexer",
             "SparseAttention",
