@@ -26,6 +26,7 @@ NEEDS = {
     "design-tabs.js": r"\bsd-tab-",
     "exercise.css": r'class="[^"]*\b(?:exercise|solution)\b',
     "launch.js": r"hub/user-redirect",
+    "live.": r'class="live"',
     "mystnb.": r'class="[^"]*\b(?:cell|cell_output)\b',
     "proof.css": r'class="[^"]*\bproof\b',
     "pygments.css": CODE,

@@ -49,6 +49,8 @@ class Plain(MarkdownConverter):
     def convert_div(self, el, text, parent_tags):
         if "math" in el.get("class", ()):
             return f"\n\n$$\n{equation(el)}\n$$\n\n"
+        if "live-still" in el.get("class", ()):
+            return f"\n\n(Picture: {el['aria-label']})\n\n"
         if "aria-label" in el.attrs:  # drawn by a script
             text = f"(Interactive figure: {el['aria-label']})\n\n{text}"
         return super().convert_div(el, text, parent_tags)

@@ -27,6 +27,7 @@ from functools import cache
 from pathlib import Path
 
 import check_yourself
+import live_page
 import nbformat
 import resvg_py
 import yaml
@@ -61,7 +62,10 @@ INLINE = re.compile(
     re.DOTALL,
 )
 FIGURE = re.compile(r'id="([\w-]+)"[^>]*aria-label="([^"]*)"')
-ALONE = "header, #pst-skip-link {{display: none !important}} #{} {{padding: 12px}}"
+ALONE = (
+    "header, #pst-skip-link, .live-start {{display: none !important}} "
+    "#{} {{padding: 12px}}"
+)
 PICTURE = re.compile(r"^(!\[[^\n]*\]\(data:[^\n]*)$", re.MULTILINE)
 INSTALLED = re.compile(r"^\s*%pip install -q (.+)$", re.MULTILINE)
 ALWAYS = ("matplotlib", "numpy", "torch")
@@ -598,7 +602,7 @@ def made_cells(shelf, name, kept):
             held = None
         elif kind == "text":
             text = check_yourself.with_questions(what, shelf.book, name)
-            here.append(plain(shelf, name, text))
+            here.append(plain(shelf, name, live_page.with_figures(text)))
         elif is_setup(what):
             here.append(setup_cell(shelf, what))
         else:
@@ -692,7 +696,7 @@ def interactive(shelf):
     """The interactive figures of the book: names of the page and of the figure."""
     for name, notebook in shelf.chapters.items():
         for text in markdown_of(notebook):
-            for block in blocks(text):
+            for block in blocks(live_page.with_figures(text)):
                 said = directive(block)
                 if said and said[0] == "raw" and (found := FIGURE.search(said[3])):
                     yield name, found[1]

@@ -29,7 +29,7 @@ SPHINX = ("searchtools.js", "language_data.js", "doctools.js", "sphinx_highlight
 # Not words of a page: marks, drawings, links to places that use a number.
 SILENT = (
     ".headerlink, script, style, svg, button, summary, label, .used-in, "
-    ".section-number, .fn-bracket, .strip, noscript, div.math"
+    ".section-number, .fn-bracket, .strip, noscript, div.math, .live-still"
 )
 CODE = "div.cell_input, div.highlight"
 PRE = re.compile(r"(?<=<pre>).*?(?=</pre>)", re.DOTALL)

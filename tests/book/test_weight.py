@@ -29,6 +29,7 @@ USES = {
     "schedule.js": "schedule-figure",
     "memory.js": "memory-figure",
     "bill.js": "bill-figure",
+    "live.": "live",
 }
 NEVER = ("fontawesome.js", "searchtools.js", "searchindex.js", "doctools.js")
 LATER = ("tippy", "popper", "minisearch", "sections.js")  # when a reader asks for them

@@ -1,0 +1,51 @@
+// A model that thinks in the page: what stands in a figure of the class "live" until its
+// reader asks for the model. The scripts in the folder live, and the weights, are loaded
+// then.
+{
+  const folder = document.currentScript.src.replace(/live\.js.*$/, "live/");
+  const SCRIPTS = ["layers", "attention", "experts", "model", "tokens", "weights"];
+  SCRIPTS.push("writer", "parts", "view");
+  let loading = null;
+
+  const script = (name) =>
+    new Promise((resolve, reject) => {
+      const node = document.createElement("script");
+      node.src = `${folder}${name}.js`;
+      node.onload = resolve;
+      node.onerror = () => reject(new Error(`${name}.js could not be loaded`));
+      document.head.append(node);
+    });
+  const engine = () =>
+    (loading ??= SCRIPTS.reduce((before, name) => before.then(() => script(name)), Promise.resolve()));
+
+  for (const figure of document.querySelectorAll(".live")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "live-start";
+    button.textContent = "Start the model";
+    const said = document.createElement("p");
+    said.className = "live-said";
+    said.role = "status";
+    button.addEventListener("click", async () => {
+      if (figure.dataset.state === "loading") return;
+      figure.dataset.state = "loading";
+      said.textContent = "Loading 2 MB.";
+      try {
+        if (!("DecompressionStream" in globalThis))
+          throw new Error("This browser cannot unpack the weights (a newer one can)");
+        await engine();
+        await R1.show(figure, folder);
+        figure.dataset.state = "live";
+        const had = document.activeElement === button;
+        button.remove();
+        said.remove();
+        if (had) figure.querySelector("input").focus({ preventScroll: true });
+      } catch (error) {
+        loading = globalThis.R1?.show ? loading : null;
+        figure.dataset.state = "failed";
+        said.textContent = `${error.message}. Try it once more.`;
+      }
+    });
+    figure.querySelector(".live-still").before(button, said);
+  }
+}

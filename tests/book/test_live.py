@@ -1,0 +1,426 @@
+"""The model that thinks in the page computes what the package computes."""
+
+import base64
+import random
+from functools import cache
+from pathlib import Path
+from shutil import copytree
+
+import live_weights
+import numpy as np
+import pytest
+import torch
+from live_weights import MODELS
+from test_memory_figure import THEMES
+from visits import MODES, OVERFLOW, barriers
+
+from r1.model import drafting
+from r1.model.cache import KVCache
+from r1.model.drafting import MTPDrafter, drafted_steps
+from r1.model.moe import routers
+from r1.model.sampling import sample
+from r1.rl.rewards import group_advantages, rule_reward
+from r1.text.problems import random_problem
+from r1.text.readable import as_task
+from r1.text.tokenizer import TOKENS, decode, encode
+
+STATIC = Path(__file__).parents[2] / "book/_static"
+each_model = pytest.mark.parametrize("name", MODELS)
+PARTS = "next routing cache drafts group"
+FIGURE = """<div class="live" id="live-test" role="group" aria-label="A model"
+data-parts="{}" data-model="base" data-problem="7*3+5-2" data-temperature="1"
+data-seed="7"><p>Try it.</p><div class="live-still"></div></div>"""
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """A page with a figure, its scripts and the weights, as files on a disk."""
+    folder = tmp_path_factory.mktemp("live")
+    copytree(STATIC / "live", folder / "live")
+    live_weights.write(folder / "live/weights")
+    for name in ("live.js", "live.css", "book.css"):
+        text = (STATIC / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
+    for theme, style in THEMES.items():
+        (folder / f"{theme}.html").write_text(
+            f"<!doctype html><html lang=en data-theme={theme}><head><title>L</title>"
+            "<meta charset=utf-8><meta name=viewport content='width=device-width'>"
+            "<link rel=stylesheet href=book.css><link rel=stylesheet href=live.css>"
+            f"</head><body style='{style}'><main><h1>L</h1>{FIGURE.format(PARTS)}"
+            "</main><script src=live.js></script></body></html>",
+            encoding="utf-8",
+        )
+    return folder
+
+
+def start(page, disk, theme="light"):
+    page.goto((disk / f"{theme}.html").as_uri())
+    page.get_by_role("button", name="Start the model").click()
+    page.wait_for_selector(".live[data-state=live]")
+
+
+@pytest.fixture(scope="module")
+def page(browser, disk):
+    page = browser.new_page(reduced_motion="reduce")
+    start(page, disk)
+    page.evaluate(
+        "(folder) => { globalThis.folder = folder }", f"{disk.as_uri()}/live/"
+    )
+    yield page
+    page.close()
+
+
+@cache
+def model(name):
+    return live_weights.model(name)
+
+
+def problems(name, count):
+    """Held-out problems of three to five terms, and for R1 of up to eight."""
+    terms = (3, 8) if name == "r1" else (3, 5)
+    rng = random.Random(f"live/{name}")
+    return [random_problem(rng, terms, held_out=True) for _ in range(count)]
+
+
+# The engine
+
+GREEDY = """async ([name, prompts]) => {
+  const model = await R1.load(name, folder);
+  const writer = new R1.Writer(model, { temperature: 0, drafts: false });
+  const texts = [], logits = [];
+  for (const ids of prompts) {
+    writer.begin(ids);
+    writer.write(96);
+    texts.push(writer.ids);
+    for (const frame of writer.frames) logits.push(...frame.logits);
+  }
+  const bytes = new Uint8Array(Float32Array.from(logits).buffer);
+  return [texts, btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""))];
+}"""
+
+
+@each_model
+def test_logits_and_greedy_texts_are_those_of_pytorch(name, page):
+    prompts = [encode(problem.prompt) for problem in problems(name, 40)]
+    texts, data = page.evaluate(GREEDY, [name, prompts])
+    answers = sample(model(name), prompts, 96, temperature=0.0)
+    due = [[*p, *a] for p, a in zip(prompts, answers, strict=True)]
+    assert [decode(text) for text in texts] == [decode(text) for text in due]
+    rows = torch.full((40, max(map(len, due))), 2)
+    for row, text in zip(rows, due, strict=True):
+        row[: len(text)] = torch.tensor(text)
+    with torch.no_grad():
+        wanted = model(name)(rows)
+    # The last token, the end, is not read.
+    wanted = torch.cat([w[: len(t) - 1] for w, t in zip(wanted, due, strict=True)])
+    found = np.frombuffer(base64.b64decode(data), np.float32).reshape(-1, len(TOKENS))
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted.numpy()).max() < 1e-3
+
+
+DRAFTED = """async ([name, prompts, draws, temperature]) => {
+  const model = await R1.load(name, folder);
+  const writer = new R1.Writer(model, { temperature });
+  return prompts.map((ids, i) => {
+    let used = 0;
+    writer.uniform = () => draws[i][used++];
+    writer.begin(ids);
+    const passes = writer.write(40);
+    const drafts = writer.frames.map((frame) => frame.draft).filter(Boolean);
+    return {
+      text: writer.text, passes: passes - 1, used,
+      drafted: drafts.map((draft) => draft.token), kept: drafts.map((d) => d.kept),
+    };
+  });
+}"""
+
+
+def inverse(p, u):
+    """The first token at which the sum of probabilities exceeds u of all of it."""
+    sums = p.double().cumsum(-1)
+    return (sums <= u * sums[..., -1:]).sum(-1)
+
+
+class Draws:
+    """Numbers that are given away one by one, in the place of random ones."""
+
+    def __init__(self, numbers):
+        self.numbers, self.used = numbers, 0
+
+    def take(self):
+        self.used += 1
+        return self.numbers[self.used - 1]
+
+    def draw(self, p, generator=None):
+        return inverse(p, self.take())
+
+    def rand(self, shape, generator=None, dtype=None):
+        numbers = [self.take() for _ in range(shape.numel())]
+        return torch.tensor(numbers, dtype=torch.float64).view(shape).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "temperature"),
+    [("base", 1.5), ("zero50", 1.0), ("r1", 1.2), ("zero100", 0.0)],
+)
+def test_the_same_drafts_are_kept_with_the_same_draws(
+    name, temperature, page, monkeypatch
+):
+    prompts = [encode(problem.prompt) for problem in problems(name, 3)]
+    numbers = np.random.default_rng(0).random((3, 200)).tolist()
+    found = page.evaluate(DRAFTED, [name, prompts, numbers, temperature])
+    drafts = kept = 0
+    for prompt, row, said in zip(prompts, numbers, found, strict=True):
+        draws = Draws(row)
+        monkeypatch.setattr(drafting, "draw", draws.draw)
+        monkeypatch.setattr(torch, "rand", draws.rand)
+        drafter = MTPDrafter(model(name))
+        steps = list(drafted_steps(model(name), prompt, drafter, 40, temperature))
+        monkeypatch.undo()
+        text = [token for step in steps for token in step.tokens]
+        assert said["text"] == decode(text)
+        assert said["passes"] == sum(step.passes for step in steps)
+        assert len(said["drafted"]) == sum(step.guessed for step in steps)
+        assert said["kept"] == [bool(step.kept) for step in steps if step.guessed]
+        assert said["used"] == draws.used
+        drafts, kept = drafts + len(said["kept"]), kept + sum(said["kept"])
+    assert 0 < kept < drafts
+
+
+def test_rewards_and_advantages_are_those_of_the_package(page):
+    texts = [
+        "<answer>6</answer><eos>",
+        "<answer>5</answer><eos>",
+        "<think>7*3=1;1+5=6</think><answer>6</answer><eos>",
+        "<think></think><answer>6</answer>",
+        "<answer>6=1+5</answer><eos>",
+        "<answer>6=2+5</answer><eos>",
+        "<answer>7=1+5</answer><eos>",
+        "<answer>6=1+6</answer><eos>",
+        "<answer>g</answer><eos>",
+        "<answer></answer><eos>",
+        "<answer>6</answer><answer>5</answer><eos>",
+        "7<answer>6</answer><eos>",
+        "<think>7*3=1<answer>6</answer><eos>",
+        "<answer>6</answer><eos><eos>",
+        "<answer>66</answer>",
+        "",
+    ]
+    problem = next(p for p in problems("base", 99) if len(p.terms) == 3)
+    problem = type(problem)((7, 3, 5), "*+")
+    ask = """([texts, summary]) => {
+      const problem = R1.readProblem("7*3+5");
+      const rewards = texts.map((text) => R1.judge(problem, text, summary).reward);
+      return [rewards, R1.advantages(rewards), R1.answerOf(problem)];
+    }"""
+    for summary, kind in ((False, problem), (True, as_task(problem))):
+        rewards, advantages, answer = page.evaluate(ask, [texts, summary])
+        due = torch.tensor([[rule_reward(kind, text) for text in texts]]).double()
+        assert rewards == pytest.approx(due[0].tolist())
+        assert advantages == pytest.approx(group_advantages(due)[0].tolist())
+        assert answer == problem.answer
+    assert page.evaluate("R1.advantages([0.1, 0.1, 0.1])") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("problem", problems("r1", 12), ids=lambda p: p.prompt[5:])
+def test_problems_are_read_and_computed_as_the_package_does(problem, page):
+    typed = problem.prompt[5:-1]
+    found = page.evaluate(
+        "(t) => { const p = R1.readProblem(t); return [p.prompt, R1.results(p)] }",
+        f" {typed.replace('*', ' × ').replace('-', '−')} = ",
+    )
+    assert found[0] == problem.prompt
+    assert found[1][1:] == [result for *_, result in problem.steps()]
+
+
+REFUSED = {
+    "": "Type a problem, for example 7*3+5-2.",
+    "  = ": "Type a problem",
+    "7*a": "“a” cannot be used",
+    "7/2": "“/” cannot be used",
+    "<think>": "“<” cannot be used",
+    "12+3": "12 has 2 digits. Put a sign between two digits",
+    "7": "Write digit, sign, digit",
+    "7+": "Write digit, sign, digit",
+    "-7+2": "Write digit, sign, digit",
+    "7++2": "Write digit, sign, digit",
+    "7+2=9": "“=” cannot be used",
+    "+".join("2" * 9): "This problem has 9 numbers. Use at most 8",
+    "2" * 5000: "222222222222 has 5000 digits",
+}
+
+
+def test_what_is_no_problem_gets_a_message(page):
+    before = page.locator(".live-text").inner_text()
+    typed = page.get_by_label("Problem")
+    for text, message in REFUSED.items():
+        typed.fill(text)
+        typed.press("Enter")
+        assert message in page.get_by_role("alert").inner_text()
+        assert typed.get_attribute("aria-invalid") == "true"
+    assert page.locator(".live-text").inner_text() == before
+    answer(page, "2+2*2")
+    assert page.get_by_role("alert").inner_text() == ""
+    assert typed.get_attribute("aria-invalid") == "false"
+
+
+# The figure
+
+
+def answer(page, problem):
+    """Ask for a problem, and wait until the answer is there as a whole."""
+    page.get_by_label("Problem").fill(problem)
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.wait_for_selector(".live:not([aria-busy])")
+
+
+def go_to(page, place):
+    """Move to a place by the slider; returns the text up to the frame's token."""
+    page.locator("[name=place]").fill(str(place))
+    return encode("".join(page.locator(".live-token").all_inner_texts()))
+
+
+def test_what_is_shown_of_a_token_is_what_pytorch_computes(page):
+    page.get_by_label("Model", exact=True).select_option("zero100")
+    answer(page, "8+5-7-6*7")
+    for place in (10, 14, 20, 37):
+        ids = go_to(page, place)
+        read = torch.tensor([ids[:-1]])
+        assert read.shape[1] == place + 1
+        net = model("zero100")
+        caches = net.new_caches(64)
+        with torch.no_grad():
+            p = net(read, caches)[0, -1].softmax(-1)
+        bars = page.locator(".live-bar")
+        shown = {int(b.get_attribute("data-id")): b for b in bars.all()}
+        assert ids[-1] in shown
+        assert p.argmax().item() == int(bars.first.get_attribute("data-id"))
+        for token, bar in shown.items():
+            assert float(bar.get_attribute("data-p")) == pytest.approx(
+                p[token].item(), abs=1e-4
+            )
+            assert f"{TOKENS[token]}, {100 * p[token]:.0f}"[:-1] in (
+                bar.get_attribute("aria-label")
+            )
+        strips = page.locator(".live-strip").all()
+        assert len(strips) == net.config.n_moe_layers == 2
+        for strip, router in zip(strips, routers(net)[:2], strict=True):
+            chosen = router.indices.view(-1, 2)
+            said = strip.get_attribute("data-chosen").split()
+            assert set(map(int, said)) == set(chosen[-1].tolist())
+            load = torch.bincount(chosen.flatten(), minlength=8).tolist()
+            assert strip.get_attribute("data-load") == " ".join(map(str, load))
+        row = page.locator(".live-bytes[data-kind=latent]")
+        assert int(row.get_attribute("data-bytes")) == sum(c.nbytes for c in caches)
+
+
+def test_plain_attention_would_hold_what_the_figure_says(page):
+    """Keys and values of four heads, in three layers, in single precision."""
+    config, cache = model("base").config, KVCache(64)
+    shape = 1, len(go_to(page, 12)) - 1, config.n_heads
+    cache.append(
+        torch.zeros(*shape, config.qk_head_dim), torch.zeros(*shape, config.v_head_dim)
+    )
+    row = page.locator(".live-bytes[data-kind=heads]")
+    assert int(row.get_attribute("data-bytes")) == config.n_layers * cache.nbytes
+
+
+def test_one_steps_back_and_forward_and_goes_on_with_another_token(page):
+    page.get_by_label("Model", exact=True).select_option("zero100")
+    answer(page, "7*3+5-2")
+    slider = page.locator("[name=place]")
+    last = int(slider.get_attribute("max"))
+    assert int(slider.input_value()) == last
+    whole = page.locator(".live-text").inner_text()
+    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Back").click()
+    assert int(slider.input_value()) == last - 2
+    assert len(page.locator(".live-text").inner_text()) < len(whole)
+    for _ in range(2):
+        page.get_by_role("button", name="Forward").click()
+    assert page.get_by_role("button", name="Forward").is_disabled()
+    assert page.locator(".live-text").inner_text() == whole
+    slider.focus()
+    page.keyboard.press("Home")
+    assert page.get_by_role("button", name="Back").is_disabled()
+    # R1-Zero thinks; a reader who presses the other bar makes it answer at once.
+    page.get_by_role("button", name="<answer>").click()
+    page.wait_for_function(
+        "document.querySelector('.live-text').textContent.includes('</answer>')"
+    )
+    forced = encode("".join(page.locator(".live-token").all_inner_texts()))
+    assert decode(forced).startswith("<bos>7*3+5-2=<answer>")
+
+
+def test_a_group_has_16_rewards_and_their_advantages(page):
+    page.get_by_label("Model", exact=True).select_option("base")
+    page.get_by_label("Problem").fill("7*3+5-2*4")
+    page.get_by_role("button", name="Group of 16").click()
+    page.wait_for_selector(".live-group")
+    rows = page.locator(".live-group tbody tr")
+    assert rows.count() == 16
+    rewards = [float(r.get_attribute("data-reward")) for r in rows.all()]
+    sizes = [float(r.get_attribute("data-advantage")) for r in rows.all()]
+    assert {0.1, 1.1} <= set(rewards)
+    due = group_advantages(torch.tensor([rewards]).double())[0].tolist()
+    assert sizes == pytest.approx(due)
+    thought = page.locator(".live-group .live-thought")
+    number = page.locator(".live-group tr:has(.live-thought) button").first
+    wanted = thought.first.inner_text()
+    number.click()
+    assert wanted in page.locator(".live-text").inner_text().replace("\n", "")
+
+
+def test_nothing_is_loaded_before_a_reader_asks_and_then_from_the_disk(browser, disk):
+    page, files = browser.new_page(reduced_motion="reduce"), []
+    page.on("request", lambda request: files.append(request.url.split("/")[-1]))
+    page.goto((disk / "light.html").as_uri())
+    page.wait_for_load_state("networkidle")
+    assert sorted(files) == ["book.css", "light.html", "live.css", "live.js"]
+    page.get_by_role("button", name="Start the model").press("Enter")
+    page.wait_for_selector(".live[data-state=live]")
+    assert {"view.js", "base.js"} <= set(files)
+    assert "zero20.js" not in files
+    assert page.evaluate("document.activeElement.name") == "problem"
+    page.close()
+
+
+def test_what_cannot_be_loaded_is_said_and_can_be_tried_again(browser, disk):
+    page = browser.new_page(reduced_motion="reduce")
+    away = disk / "live/weights/base.js"
+    away.rename(away.with_suffix(".away"))
+    page.goto((disk / "light.html").as_uri())
+    page.get_by_role("button", name="Start the model").click()
+    page.wait_for_selector(".live[data-state=failed]")
+    said = page.get_by_role("status").inner_text()
+    assert said == "base.js could not be loaded. Try it once more."
+    away.with_suffix(".away").rename(away)
+    page.get_by_role("button", name="Start the model").click()
+    page.wait_for_selector(".live[data-state=live]")
+    page.close()
+
+
+@pytest.mark.parametrize(("theme", "mode"), [("dark", "light"), ("light", "phone")])
+def test_it_is_accessible_and_fits_a_phone(theme, mode, browser, disk):
+    context = browser.new_context(**MODES[mode], reduced_motion="reduce")
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    start(page, disk, theme)
+    page.get_by_role("button", name="Group of 16").click()
+    page.wait_for_selector(".live-group")
+    assert barriers(page) == []
+    assert page.evaluate(OVERFLOW) <= 0
+    assert said == []
+    context.close()
+
+
+@pytest.mark.alone
+def test_it_writes_at_least_200_tokens_in_a_second_and_says_so(page):
+    page.get_by_label("Model", exact=True).select_option("zero100")
+    for _ in range(3):
+        answer(page, "9*8-7+6*5")
+    said = page.locator(".live-said").inner_text()
+    speed = float(page.locator(".live").get_attribute("data-speed"))
+    assert f"{round(speed):,} tokens a second" in said
+    assert speed > 200
