@@ -1,5 +1,6 @@
 """How far a reader has to walk who follows one step of GRPO."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from r1.rl.grpo_loop import Settings, grpo, new_policy
 from r1.rl.rollout import Sampling
 from r1.text.problems import Problem
 
-PACKAGE = Path(r1.__file__).parent
+PACKAGE = f"{Path(r1.__file__).parent}{os.sep}"
 # The model is a room of its own, and the alphabet is what every reader knows.
 KNOWN = ("model", "text/tokenizer.py")
 
@@ -22,10 +23,11 @@ def files_entered(call):
     opened, inside_of_what_is_known = [], []
 
     def watch(frame, event, _):
-        path = Path(frame.f_code.co_filename)
-        if PACKAGE not in path.parents:
+        # Called at every call, also of torch's: it looks at text before paths.
+        file = frame.f_code.co_filename
+        if event not in ("call", "return") or not file.startswith(PACKAGE):
             return
-        name = path.relative_to(PACKAGE).as_posix()
+        name = Path(file).relative_to(PACKAGE).as_posix()
         known = name.startswith(KNOWN)
         if event == "call":
             if known:
