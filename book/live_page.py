@@ -53,10 +53,9 @@ class Form(NamedTuple):
 FORMS = {
     "landing": Form(
         label="A model that thinks in this page",
-        to_try="Press Start and type a problem of your own: the model of chapter 13 "
-        "answers in your browser, and you can let it answer as it did before it "
-        "learned to think.",
-        words="R1-Zero after 100 steps has written a thought of four steps to "
+        to_try="Press Start and type a problem: the model of chapter 13 answers in "
+        "your browser, after it has learned to think or before.",
+        words="R1-Zero after 100 steps has written a thought of four steps about "
         "7*3+5-2*4, and the answer 6.",
         parts="next",
         at=36,
@@ -64,7 +63,7 @@ FORMS = {
     "routing": Form(
         label="Which experts work for each token",
         to_try="Press Start, step through the answer, and see to which two of eight "
-        "experts each token goes in each layer.",
+        "experts each token goes in each of two layers.",
         words="Two strips, one for each layer with experts: eight rows, a column for "
         "each token, two marks in each column. All experts have some tokens.",
         parts="routing",
@@ -83,9 +82,8 @@ FORMS = {
     ),
     "drafts": Form(
         label="Which drafts a model keeps",
-        to_try="Press Start and step through the drafts, then raise the temperature "
-        "and see how many are kept. The module was trained with the base model and "
-        "not after it.",
+        to_try="Press Start, step through the drafts of a module that was trained "
+        "with the base model and not after it, and raise the temperature.",
         words="Behind the tag that opens its thought R1-Zero writes 7. The module has "
         "drafted 0, which the model never says here, so the draft is thrown away.",
         parts="next drafts",
@@ -93,8 +91,8 @@ FORMS = {
     ),
     "rewards": Form(
         label="A group of answers with rewards and advantages",
-        to_try="Press Start and ask for a group, also of other models. At a "
-        "temperature of 0 all answers are equal, and nothing can be learned.",
+        to_try="Press Start, ask for other groups and other models, and set the "
+        "temperature to 0, where all answers are equal and nothing is learned.",
         words="Sixteen answers of the base model to 7*3+5-2*4, thoughts and bare "
         "answers, with rewards of 1.1, 0.1 or 0. The five right ones have a positive "
         "advantage.",
@@ -104,9 +102,8 @@ FORMS = {
     ),
     "full": Form(
         label="R1-Zero, thinking in this page",
-        to_try="Press Start and ask the model after 0, 20, 50 and 100 steps for one "
-        "answer or for a group of 16. Press a bar to go on with another token than "
-        "the one that was drawn.",
+        to_try="Press Start, ask the model after 0, 20, 50 and 100 steps for one "
+        "answer or a group of 16, and press a bar to go on with another token.",
         words="A thought of R1-Zero about 7*3+5-2*4, as far as 1+5=6. Below it the "
         "probabilities of the next token, the experts that work for each token, the "
         "bytes of the cache, and the drafts, of which one was thrown away.",
@@ -154,7 +151,9 @@ def figure(name):
         f'aria-label="{escape(form.label)}" {data}>\n'
         f'<p class="live-try">{escape(form.to_try)}</p>\n'
         f'<div class="live-still" role="img" aria-label="{escape(form.words)}">'
-        f"{still(name)}</div>\n</div>"
+        f"{still(name)}</div>\n"
+        "<noscript><p>The model needs JavaScript; this is a picture of it.</p>"
+        "</noscript>\n</div>"
     )
 
 

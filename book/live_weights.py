@@ -19,7 +19,7 @@ import base64
 import json
 import zlib
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +60,12 @@ def checkpoint(name, data=DATA):
     return data / f"{MODELS[name].checkpoint}.safetensors"
 
 
+@cache
 def read(path):
-    """The configuration and the weights of a checkpoint, in half precision."""
+    """The configuration and the weights of a checkpoint, in half precision.
+
+    Raises ValueError for a weight that is too large for it.
+    """
     with safe_open(path, "pt") as file:
         config, names = json.loads(file.metadata()["config"]), file.keys()
         tensors = {name: file.get_tensor(name) for name in names}

@@ -29,7 +29,7 @@
     button.addEventListener("click", async () => {
       if (figure.dataset.state === "loading") return;
       figure.dataset.state = "loading";
-      said.textContent = "Loading 2 MB.";
+      said.textContent = "Loading the model, about 2 MB.";
       try {
         if (!("DecompressionStream" in globalThis))
           throw new Error("This browser cannot unpack the weights (a newer one can)");

@@ -2,14 +2,17 @@
 
 import base64
 import random
+import re
 from functools import cache
 from pathlib import Path
 from shutil import copytree
 
+import live_page
 import live_weights
 import numpy as np
 import pytest
 import torch
+from live_page import FORMS
 from live_weights import MODELS
 from test_memory_figure import THEMES
 from visits import MODES, OVERFLOW, barriers
@@ -116,6 +119,30 @@ def test_logits_and_greedy_texts_are_those_of_pytorch(name, page):
     found = np.frombuffer(base64.b64decode(data), np.float32).reshape(-1, len(TOKENS))
     assert found.shape == wanted.shape
     assert np.abs(found - wanted.numpy()).max() < 1e-3
+
+
+WEIGHTS = """async (name) => {
+  const { layers, mtp } = await R1.load(name, folder);
+  const sum = (w) => w.reduce((all, x, i) => all + x * ((i % 7) + 1), 0);
+  const blocks = [...layers, ...mtp.map((module) => module.block)];
+  return blocks.slice(1).map(({ ffn, attn }) => [
+    sum(ffn.w1), sum(ffn.w3), sum(ffn.bias), sum(attn.wkv_b), sum(attn.q_norm),
+  ]);
+}"""
+
+
+@each_model
+def test_the_page_has_each_weight_to_the_last_bit(name, page):
+    """Sums in double precision, in which halves are added without any rounding."""
+    blocks = [*model(name).layers, *(module.block for module in model(name).mtp)]
+    due = []
+    for block in blocks[1:]:
+        experts, attention = block.ffn.experts, block.attn
+        tensors = (experts.w1, experts.w3, block.ffn.gate.bias)
+        tensors += (attention.wkv_b.weight, attention.q_norm.weight)
+        flat = [tensor.detach().double().flatten() for tensor in tensors]
+        due.append([(x * (torch.arange(len(x)) % 7 + 1)).sum().item() for x in flat])
+    assert page.evaluate(WEIGHTS, name) == due
 
 
 DRAFTED = """async ([name, prompts, draws, temperature]) => {
@@ -299,9 +326,9 @@ def test_what_is_shown_of_a_token_is_what_pytorch_computes(page):
             assert float(bar.get_attribute("data-p")) == pytest.approx(
                 p[token].item(), abs=1e-4
             )
-            assert f"{TOKENS[token]}, {100 * p[token]:.0f}"[:-1] in (
-                bar.get_attribute("aria-label")
-            )
+            share = f"{100 * p[token]:.1f} %" if p[token] > 6e-4 else ""
+            label = bar.get_attribute("aria-label")
+            assert label.startswith(f"{TOKENS[token]}, {share}")
         strips = page.locator(".live-strip").all()
         assert len(strips) == net.config.n_moe_layers == 2
         for strip, router in zip(strips, routers(net)[:2], strict=True):
@@ -400,6 +427,83 @@ def test_what_cannot_be_loaded_is_said_and_can_be_tried_again(browser, disk):
     page.close()
 
 
+NUMBERS = re.compile(r"\d+\.\d+")
+
+
+def test_a_figure_begins_as_its_picture_shows(browser, disk):
+    """Digits behind a point may differ: browsers have functions of their own."""
+    page, figures = browser.new_page(reduced_motion="reduce"), disk / "figures.html"
+    text = live_page.page("".join(map(live_page.figure, FORMS)))
+    figures.write_text(text, encoding="utf-8")
+    for name in FORMS:
+        if name == "landing":
+            live_page.start(page, figures.as_uri(), name)
+        else:
+            page.locator(f"#live-{name} .live-start").click()
+            page.wait_for_selector(f"#live-{name}[data-state=live]")
+        stage = page.locator(f"#live-{name} .live-stage")
+        shown = stage.evaluate(live_page.TAKEN)
+        assert NUMBERS.sub("0", shown) == NUMBERS.sub("0", live_page.still(name))
+    page.close()
+
+
+def test_what_is_said_of_a_picture_is_seen_there():
+    rows = {name: live_page.still(name) for name in FORMS}
+    text = {name: re.sub(r"<[^>]+>", "", row) for name, row in rows.items()}
+    assert "7*3=1;1+5=6;6-2=4;4*4=6&lt;/think&gt;&lt;answer&gt;6" in text["landing"]
+    assert rows["routing"].count("<rect") == 2 * (1 + 2 * 37)
+    loads = re.findall(r'live-names">(.*?)</div>', rows["routing"])
+    assert len(loads) == 4
+    assert not any(">0<" in load for load in loads)
+    assert "25 tokens × 3 layers × 40 numbers" in text["cache"]
+    for bytes_ in ("12,000 bytes", "57,600 bytes"):
+        assert bytes_ in text["cache"]
+        assert bytes_.split()[0] in FORMS["cache"].words
+    assert "The module drafted 0 with" in text["drafts"]
+    assert "the model gives it p = 0.000" in text["drafts"]
+    assert "thrown away, and 7 is drawn" in text["drafts"]
+    group = rows["rewards"]
+    assert group.count("<tr>") == 17
+    assert group.count("✓ right") == 5 == group.count("live-above")
+    assert set(re.findall(r"<td>(\d\.\d)</td>", group)) == {"1.1", "0.1", "0.0"}
+    assert "7*3=1;1+5=6Next" in text["full"]
+    assert rows["full"].count("live-thrown") == 1
+
+
+def test_only_lines_that_name_a_figure_are_replaced():
+    text = "A\n\n<!-- live: cache -->\n\nB <!-- live: cache -->"
+    filled = live_page.with_figures(text)
+    assert filled.startswith('A\n\n```{raw} html\n<div class="live" id="live-cache"')
+    assert filled.endswith("</div>\n```\n\nB <!-- live: cache -->")
+    with pytest.raises(ValueError, match=r"no live figure 'caches'; there are landing"):
+        live_page.with_figures("<!-- live: caches -->")
+
+
+def test_a_run_of_changed_code_is_not_recorded(tmp_path):
+    table = tmp_path / "run.csv"
+    table.write_text("# command: x\n# commit: abc+changes\na\n1\n", encoding="utf-8")
+    source = live_weights.checkpoint("r1")
+    with pytest.raises(ValueError, match="made by code that is in no commit"):
+        live_weights.record("r1", source, table, tmp_path)
+    table.write_text("# command: x\n# commit: abc\na\n1\n", encoding="utf-8")
+    (tmp_path / "live").mkdir()
+    live_weights.record("r1", source, table, tmp_path)
+    again, due = (
+        live_weights.read(live_weights.checkpoint("r1", d))
+        for d in (tmp_path, live_weights.DATA)
+    )
+    assert again[0] == due[0]
+    assert all(torch.equal(again[1][name], due[1][name]) for name in due[1])
+
+
+STICKS_OUT = """() => {
+  const { right } = document.querySelector(".live").getBoundingClientRect();
+  const out = [...document.querySelectorAll(".live *")].filter(
+    (e) => e.getBoundingClientRect().right > right);
+  return out.map((e) => e.outerHTML.slice(0, 100));
+}"""
+
+
 @pytest.mark.parametrize(("theme", "mode"), [("dark", "light"), ("light", "phone")])
 def test_it_is_accessible_and_fits_a_phone(theme, mode, browser, disk):
     context = browser.new_context(**MODES[mode], reduced_motion="reduce")
@@ -411,6 +515,7 @@ def test_it_is_accessible_and_fits_a_phone(theme, mode, browser, disk):
     page.wait_for_selector(".live-group")
     assert barriers(page) == []
     assert page.evaluate(OVERFLOW) <= 0
+    assert page.evaluate(STICKS_OUT) == []
     assert said == []
     context.close()
 

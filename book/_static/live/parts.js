@@ -11,7 +11,7 @@ globalThis.R1 ??= {};
     return node;
   };
   const count = (number) => Math.round(number).toLocaleString("en-US");
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const percent = (share) => `${share < 5e-4 ? "< 0.1" : (100 * share).toFixed(1)} %`;
   const name = (id) => R1.TOKENS[id];
   const minus = (number, digits) => number.toFixed(digits).replace("-", "−");
 

@@ -2,11 +2,11 @@
 globalThis.R1 ??= {};
 {
   const MODELS = {
-    base: "base model (R1-Zero after 0 steps)",
-    zero20: "R1-Zero after 20 steps",
-    zero50: "R1-Zero after 50 steps",
-    zero100: "R1-Zero after 100 steps",
-    r1: "R1 (chapter 14)",
+    base: "base model (0 steps)",
+    zero20: "R1-Zero, 20 steps",
+    zero50: "R1-Zero, 50 steps",
+    zero100: "R1-Zero, 100 steps",
+    r1: "R1 of chapter 14",
   };
   const MOST = 96; // new tokens
   const GROUP = 16;
@@ -73,7 +73,10 @@ globalThis.R1 ??= {};
       ask();
     });
     if (wanted.includes("group"))
-      button(`Group of ${GROUP}`, buttons, () => askGroup());
+      button(`Group of ${GROUP}`, buttons, () => {
+        if (state.group) state.seed += 1; // another group
+        askGroup();
+      });
     const refused = make("p", panel, {
       id: `${id}-refused`,
       class: "live-refused",
@@ -101,13 +104,18 @@ globalThis.R1 ??= {};
     const last = () => Math.min(state.writer.frames.length, state.writer.ids.length - 1) - 1;
     const draw = () => {
       const { writer, at } = state;
-      const held = document.activeElement?.dataset?.id; // a bar that has the focus
+      // A bar that has the focus, which the reader would lose with it.
+      const held = boxes.next?.contains(document.activeElement)
+        ? document.activeElement.dataset.id
+        : null;
       for (const part of parts) {
         boxes[part].replaceChildren();
         R1.parts[part](boxes[part], state);
       }
-      if (held !== undefined)
-        boxes.next?.querySelector(`[data-id="${held}"]`)?.focus({ preventScroll: true });
+      if (held) {
+        const same = boxes.next.querySelector(`[data-id="${held}"]`);
+        (same ?? boxes.next.querySelector("button")).focus({ preventScroll: true });
+      }
       Object.assign(place, { min: first(), max: last(), value: at });
       const token = R1.TOKENS[writer.ids[at + 1]];
       place.setAttribute("aria-valuetext", `token ${at - first() + 1}, ${token}`);
@@ -195,6 +203,7 @@ globalThis.R1 ??= {};
     const ask = async (at = null) => {
       if (!(await prepare())) return;
       boxes.group.replaceChildren();
+      state.group = null;
       const { ms, tokens } = write(wanted.includes("drafts"), state.seed);
       show(ms, tokens);
       state.at = at ?? first();
@@ -228,13 +237,14 @@ globalThis.R1 ??= {};
       event.preventDefault();
       ask();
     });
-    choice.addEventListener("change", () => ask());
+    const again = () => (state.group ? askGroup() : ask());
+    choice.addEventListener("change", again);
     heat.addEventListener("input", () => {
       state.temperature = Number(heat.value);
       shown.value = state.temperature.toFixed(1);
       heat.setAttribute("aria-valuetext", shown.value);
     });
-    heat.addEventListener("change", () => ask());
+    heat.addEventListener("change", again);
     place.addEventListener("input", () => move(Number(place.value)));
     boxes.text.addEventListener("click", (event) => {
       const token = event.target.dataset.token;
@@ -248,6 +258,7 @@ globalThis.R1 ??= {};
       write(false, GROUP * state.seed + Number(row.dataset.answer));
       move(last());
     });
+    boxes.next?.addEventListener("pointerdown", () => hold());
     boxes.next?.addEventListener("click", (event) => {
       const row = event.target.closest("[data-id]");
       if (!row) return;
