@@ -13,14 +13,18 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 
-import torch
+# Torch imports dill where it is installed, and dill asks for a folder that can be
+# written, which there is in a submission's walls, but not yet in the template's.
+tempfile.tempdir = os.environ.get("TMPDIR")
+import torch  # noqa: E402
 
-from coursekit.walls import inner
-from coursekit.walls.answers import own_state
-from coursekit.walls.codec import decode, encode
-from coursekit.walls.frames import send
-from coursekit.walls.worker import keep
+from coursekit.walls import inner  # noqa: E402
+from coursekit.walls.answers import own_state  # noqa: E402
+from coursekit.walls.codec import decode, encode  # noqa: E402
+from coursekit.walls.frames import send  # noqa: E402
+from coursekit.walls.worker import keep  # noqa: E402
 
 ORDER = 2**16  # bytes of an order
 MOST = 250  # files that come along
