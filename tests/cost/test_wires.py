@@ -5,11 +5,11 @@ import time
 
 import pytest
 import torch
+from several import printed, run_all
 
 from experiments import overlap as wires
 from r1.cost.wires import all_to_all_seconds, token_seconds
 from r1.model.config import ModelConfig
-from r1.model.expert_parallel import launch
 
 
 def test_an_exchange_of_32_tokens_takes_the_published_120_96_microseconds():
@@ -88,7 +88,7 @@ def test_overlapped_the_next_is_computed_while_the_one_before_travels(monkeypatc
 
 def test_two_processes_get_the_same_numbers_in_turn_and_overlapped():
     sizes = "--micros 3 --rows 8 --width 16 --times 1 --slower 3 --repeats 1"
-    reports = launch("experiments.overlap", *sizes.split())
+    (reports,) = printed(run_all({2: [["overlap", *sizes.split()]]}, "float32")[2])
     assert [r["rank"] for r in reports] == [0, 1]
     for report in reports:
         assert report["same"]

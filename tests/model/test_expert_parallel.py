@@ -1,15 +1,23 @@
 """Two processes that share the experts compute what one process computes."""
 
 import pytest
+from several import printed, run_all
 
 from r1.model.expert_parallel import launch
 
+LIMITS = [2, 1]
 
-@pytest.fixture(scope="module", params=[2, 1], ids=["unlimited", "one group a token"])
-def reports(request):
-    return launch(
-        "experiments.expert_parallel", "--groups", "2", "--limit", str(request.param)
-    ), request.param
+
+@pytest.fixture(scope="module")
+def runs():
+    """Both layers, one after the other in the same two processes."""
+    words = ["expert_parallel", "--groups", "2", "--limit"]
+    return printed(run_all({2: [[*words, str(limit)] for limit in LIMITS]})[2])
+
+
+@pytest.fixture(params=LIMITS, ids=["unlimited", "one group a token"])
+def reports(request, runs):
+    return runs[LIMITS.index(request.param)], request.param
 
 
 def test_outputs_and_gradients_equal_those_of_one_process(reports):

@@ -3,9 +3,9 @@
 One Python imports all that they need, and the processes are its forks: importing takes
 each of them longer than most commands. torchrun starts what `start` is asked for.
 
-They compute in float64: Adam divides a gradient by its own size, so where it should be
-0 the rounding of float32 alone would move weights, another way for another number of
-processes.
+They compute in float64 unless they are asked for another type: Adam divides a gradient
+by its own size, so where it should be 0 the rounding of float32 alone would move
+weights, another way for another number of processes.
 """
 
 import importlib
@@ -26,23 +26,44 @@ def start(processes: int, commands: list[list[str]]) -> subprocess.Popen:
     return python([*torchrun, __file__], commands)
 
 
-def run_all(commands: dict[int, list[list[str]]]) -> dict[int, str]:
+def run_all(
+    commands: dict[int, list[list[str]]], dtype: str = "float64"
+) -> dict[int, str]:
     """Run commands to their end, in turn for each number of processes.
 
     Returns what all processes of a number said. Of a command that fails that is its
     error, and the next one is run.
     """
-    process = python([__file__], commands)
+    process = python([__file__], commands, dtype)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return {int(processes): said for processes, said in json.loads(out).items()}
 
 
-def python(words: list[str], commands: list | dict) -> subprocess.Popen:
+def printed(said: str) -> list[list[dict]]:
+    """The reports of all processes, command by command: the lines that are JSON."""
+    return [json.loads(line) for line in said.splitlines() if line.startswith("[")]
+
+
+def reports_of(said: str) -> list[list[dict]]:
+    """What experiments.travels measured, run by run, with all bytes as by formula."""
+    lines = [line for line in said.splitlines() if line.startswith('[{"held"')]
+    for report in (report for line in lines for report in json.loads(line)):
+        for kind in ("held", "travels"):
+            table = report[kind]
+            names = [name for name in table if f"{name}_formula" in table]
+            found = {name: table[name] for name in names}
+            assert found == {name: table[f"{name}_formula"] for name in names}
+    return [json.loads(line) for line in lines]
+
+
+def python(
+    words: list[str], commands: list | dict, dtype: str = "float64"
+) -> subprocess.Popen:
     """Start Python with words, and with commands as JSON behind them."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(BOOK)}
     return subprocess.Popen(
-        [sys.executable, *words, json.dumps(commands)],
+        [sys.executable, *words, json.dumps(commands), dtype],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -67,7 +88,7 @@ def main(commands: list[list[str]]) -> None:
         join(backend, store=part, rank=rank, world_size=world)
 
     dist.init_process_group = join_again
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(getattr(torch, sys.argv[2]))
     for module, *words in commands:
         try:
             importlib.import_module(f"experiments.{module}").main(words)
