@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from experiments import runner
-from experiments.runner import Job, Row, beside, checkpoint_path, parse, shown
+from experiments.runner import Job, Row, beside, checkpoint_path, join, parse, shown
 from r1.model.config import ModelConfig
 from r1.model.formats import ConfigError
 from r1.model.fp8 import RECIPES, lower_precision
@@ -110,6 +110,8 @@ class Options(Pretraining):
     """of weights and documents"""
     parallel: Literal["data", "experts"] = "data"
     """what torchrun's processes share out: rows only, or experts as well"""
+    device: Literal["cpu", "cuda"] | None = None
+    """without, the CPU, or under torchrun a GPU for each process if there are"""
     threads: int | None = None
     """of the CPU; without, torch's default"""
     save_every: int = 500
@@ -139,7 +141,12 @@ def new_model(o: Options) -> Model:
 
     Raises SystemExit for a weight of modules that the model does not have.
     """
-    model = load_checkpoint(o.base)[0] if o.base else Model(read_config(o.config))
+    if o.base:
+        model = load_checkpoint(o.base)[0]
+    else:
+        with torch.device("cpu"):  # a seed stands for the same weights on any device
+            model = Model(read_config(o.config))
+    model = model.to(torch.get_default_device())
     if o.mtp_weight is not None and not model.config.num_nextn_predict_layers:
         raise SystemExit("--mtp-weight: the model has no MTP modules; leave it out")
     return model
@@ -232,7 +239,7 @@ def batches(o: Pretraining) -> Callable[[int, int], Tensor]:
 
 def run(o: Options, command: str) -> Row:
     """Train, with checkpoints and a log, and measure the result; returns the losses."""
-    rank, out = distributed.start(), checkpoint_path(o.out)
+    rank, out = join(o.device), checkpoint_path(o.out)
     check(o)
     if o.threads:
         torch.set_num_threads(o.threads)
@@ -251,11 +258,14 @@ def run(o: Options, command: str) -> Row:
             if o.save_every:
                 state = None if last else optimizer
                 save_checkpoint(out, model, state, step=done, **notes_of(o))
-    whole = distributed.gather(model)
+    whole, device = distributed.gather(model), torch.get_default_device()
     distributed.stop()
     if whole is not model and o.dtype in RECIPES:
         lower_precision(whole, RECIPES[o.dtype])
-    return report(whole, out, o, command) if rank == 0 else {}
+    if rank:
+        return {}
+    with device:  # the whole model moves to where the first process computed
+        return report(whole.to(device), out, o, command)
 
 
 def report(model: Model, out: Path, o: Options, command: str) -> Row:

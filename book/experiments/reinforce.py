@@ -10,12 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from tyro.conf import OmitArgPrefixes, subcommand
 
-from experiments.runner import TESTED, Row, beside, checkpoint_path, parse, shown
+from experiments.runner import (
+    TESTED,
+    Row,
+    beside,
+    checkpoint_path,
+    join,
+    parse,
+    shown,
+)
 from r1.model.transformer import Model
 from r1.rl.grpo_loop import Environment, Settings, grpo, new_policy, problems_of
 from r1.rl.losses import GRPOLoss
@@ -50,6 +58,8 @@ class Options:
     """of problems and answers"""
     problems: int = 512
     """of each length to answer at the end"""
+    device: Literal["cpu", "cuda"] | None = None
+    """without, the CPU, or under torchrun a GPU for each process if there are"""
     threads: int | None = None
     """of the CPU; without, torch's default"""
     save_every: int = 20
@@ -160,7 +170,7 @@ def loop(o: Options, training: Training, base: Model) -> Iterator[Row]:
 
 def run(o: Options, command: str) -> Row:
     """Train, with checkpoints and a log, and test the result; returns the last row."""
-    rank, out = distributed.start(), checkpoint_path(o.out)
+    rank, out = join(o.device), checkpoint_path(o.out)
     check(o)
     if o.threads:
         torch.set_num_threads(o.threads)
@@ -174,11 +184,10 @@ def run(o: Options, command: str) -> Row:
                 save(o, out, training, done, command)
     policy = distributed.apart(training.models[0])
     tested = [{"terms": n, **evaluate(policy, n, o.problems)} for n in TESTED]
+    if rank == 0:
+        write_log(beside(out, "_terms.csv"), tested, command)
     distributed.stop()
-    if rank:
-        return {}
-    write_log(beside(out, "_terms.csv"), tested, command)
-    return training.rows[-1]
+    return {} if rank else training.rows[-1]
 
 
 def save(o: Options, out: Path, training: Training, done: int, command: str) -> None:

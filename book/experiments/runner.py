@@ -16,6 +16,7 @@ import tyro
 from tqdm import tqdm
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from r1.train import distributed
 from r1.train.records import BOOK, DATA, write_log
 
 # What a reader has run; what is recorded is in DATA. With an installed package, which
@@ -97,6 +98,17 @@ class Options:
     """of the CPU; recorded runs have one, those of chapter 2 have two"""
     force: bool = False
     """make runs again that are finished"""
+
+
+def join(device: str | None) -> int:
+    """Begin to compute on a device, under torchrun with others; returns the rank.
+
+    Raises SystemExit for a GPU that is not there.
+    """
+    try:
+        return distributed.start(device)
+    except ValueError as error:
+        raise SystemExit(f"--device {device}: {error}") from error
 
 
 def checkpoint_path(out: Path) -> Path:

@@ -42,7 +42,7 @@ def test_what_cannot_be_written_is_said_before_a_run(tmp_path, monkeypatch):
         checkpoint_path(tmp_path / "run")
 
 
-ANYTHING = {"out", "resume", "force", "threads", "save_every", "problems"}
+ANYTHING = {"out", "resume", "force", "threads", "save_every", "problems", "device"}
 OTHERS = {"base": "b", "text": "few", "dtype": "fp8", "balance_loss": "expert"}
 OTHERS |= {"mtp_weight": 0.1, "terms": (3, 5), "parallel": "experts"}
 # Of pretraining, `begin` compares the configurations; and processes share in any way.

@@ -50,8 +50,14 @@ def distribution(
 def draw(
     p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = None
 ) -> Int[Tensor, " batch"]:
-    """One token from each row of probabilities; a row need not sum to 1."""
-    return torch.multinomial(p, 1, generator=generator)[:, 0]
+    """One token from each row of probabilities; a row need not sum to 1.
+
+    It is drawn where the generator is: on the CPU, a seed stands for the same random
+    numbers whatever the device of the model is.
+    """
+    where = p.device if generator is None else generator.device
+    chosen = torch.multinomial(p.to(where), 1, generator=generator)[:, 0]
+    return chosen.to(p.device)
 
 
 def pick(
@@ -88,15 +94,17 @@ def sample(
         raise ValueError(
             f"{max_new_tokens} new tokens, {copies} copies: both must be at least 1"
         )
-    tokens, pads = left_pad(prompts)
+    tokens, pads = (x.to(model.device) for x in left_pad(prompts))
     caches = model.new_caches(tokens.shape[1] + max_new_tokens)
     # Without padding attention needs no mask, and the faster kernel is used.
     pads = pads if pads.any() else None
     logits = model(tokens, caches, pads)[:, -1]
     # Each prompt has been read once; the first step below copies its logits and caches.
-    remaining = torch.arange(len(prompts)).repeat_interleave(copies)
-    new_tokens = torch.full((len(remaining), max_new_tokens), PAD_ID)
-    rows, ended = torch.arange(len(remaining)), torch.zeros(len(remaining)).bool()
+    remaining = torch.arange(len(prompts), device=logits.device)
+    remaining = remaining.repeat_interleave(copies)
+    new_tokens = remaining.new_full((len(remaining), max_new_tokens), PAD_ID)
+    rows = torch.arange(len(remaining), device=logits.device)
+    ended = torch.zeros_like(rows, dtype=torch.bool)
     for step in range(max_new_tokens):
         if len(remaining) != len(logits):  # copies of the prompts, or half have ended
             caches = [cache[remaining] for cache in caches]

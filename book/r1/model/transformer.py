@@ -68,6 +68,11 @@ class Model(nn.Module):
     ) -> Float[Tensor, "batch seq vocab"]:
         return self.head(self.encode(tokens, caches, pads))
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; tokens are to be there too."""
+        return self.norm.weight.device
+
     def new_caches(self, capacity: int) -> list[KVCache]:
         """One empty cache a layer, each for `capacity` tokens."""
         return [KVCache(capacity) for _ in self.layers]

@@ -203,7 +203,9 @@ def _at_end(verifier: Model, tokens: Tensor, mask: Tensor) -> Tensor:
     # argmax of the flipped mask counts the places behind its last True. One place
     # further the end token is the input, and the whole text is seen.
     last = mask.shape[1] - mask.flip(1).int().argmax(1)
-    return verifier(tokens)[torch.arange(len(tokens)), last, 0]
+    tokens, last = tokens.to(verifier.device), last.to(verifier.device)
+    rows = torch.arange(len(tokens), device=tokens.device)
+    return verifier(tokens)[rows, last, 0]
 
 
 def verifier_scores(verifier: Model, prompt: str, texts: Sequence[str]) -> list[float]:
@@ -249,6 +251,7 @@ def train_verifier(
             tokens, mask = stack([Example(p.prompt, text) for p, text in part])
             right = torch.tensor([float(is_right(p, text)) for p, text in part])
             scores = _at_end(verifier, tokens, mask)
+            right = right.to(scores.device)
             loss = F.binary_cross_entropy_with_logits(scores, right)
             apply_gradient(verifier, optimizer, loss, f"{step=}")
             hits = ((scores > 0) == (right > 0.5)).double().mean().item()

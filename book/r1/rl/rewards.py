@@ -75,7 +75,8 @@ def score(rollout: Rollout, reward: Reward, step: int) -> Float[Tensor, " batch"
                 f"step {step}: the reward of {text!r} to {problem.prompt!r} is "
                 f"{value}; give a finite number"
             )
-    return torch.tensor(values, dtype=torch.get_default_dtype())
+    device, dtype = rollout.tokens.device, torch.get_default_dtype()
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def group_advantages(

@@ -61,14 +61,16 @@ def roll_out(
     answers = [answer.ids for group in groups for answer in group]
     # Prompts end in the same column and answers begin in the next one, so that the
     # place of an answer is the same in all rows.
-    left, pads = left_pad([encode(problem.prompt) for problem in problems])
+    prompts, device = [encode(problem.prompt) for problem in problems], model.device
+    left, pads = (x.to(device) for x in left_pad(prompts))
     width = max(map(len, answers))
-    right = torch.tensor([a + [PAD_ID] * (width - len(a)) for a in answers])
+    padded = [a + [PAD_ID] * (width - len(a)) for a in answers]
+    right = torch.tensor(padded, device=device)
     tokens = torch.cat([left.repeat_interleave(sampling.group, 0), right], dim=1)
     # Place 0 is the last token of the prompt, whose logits predict the first of the
     # answer: the mask is one column to the left of the tokens that it is about.
-    place = torch.arange(tokens.shape[1] - 1) - (left.shape[1] - 1)
-    lengths = torch.tensor(list(map(len, answers)))
+    place = torch.arange(tokens.shape[1] - 1, device=device) - (left.shape[1] - 1)
+    lengths = torch.tensor(list(map(len, answers)), device=device)
     # The end token is learned, the padding behind it is not.
     mask = (place >= 0) & (place < lengths[:, None])
     pads = pads.repeat_interleave(sampling.group) if pads.any() else None
@@ -93,7 +95,7 @@ def join(rollouts: list[Rollout]) -> Rollout:
         tokens.append(F.pad(r.tokens, sides, value=PAD_ID))
         masks.append(F.pad(r.mask, sides))
         # What is added on the left is padding for attention too.
-        no_pads = torch.zeros(len(r.tokens), dtype=torch.long)
+        no_pads = torch.zeros_like(r.tokens[:, 0])
         pads.append((no_pads if r.pads is None else r.pads) + sides[0])
     all_pads = torch.cat(pads)
     return Rollout(

@@ -20,28 +20,39 @@ from r1.model.moe import MoE
 from r1.model.transformer import Model
 
 
-def start() -> int:
+def start(device: str | None = None) -> int:
     """Join the processes that torchrun started; returns the rank, 0 without torchrun.
 
-    Processes talk over NCCL where each has a GPU of its own, and over gloo else.
+    Models are then made on `device`, "cpu" or "cuda". Without one it is a GPU under
+    torchrun where each process has a GPU of its own, and else the CPU. Processes talk
+    over NCCL on GPUs, and over gloo on CPUs.
+
+    Raises ValueError for more processes on this machine than it has GPUs.
     """
-    if "RANK" not in os.environ:
-        return 0
-    if torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"]):
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torchrun = "RANK" in os.environ
+    here = int(os.environ["LOCAL_WORLD_SIZE"]) if torchrun else 1
+    gpus = torch.cuda.device_count()
+    if device is None:
+        device = "cuda" if torchrun and gpus >= here else "cpu"
+    if device == "cuda":
+        if gpus < here:
+            raise ValueError(
+                f"this machine has {gpus} GPUs that torch can use, and {here} are "
+                "needed, one for each process; use the device cpu"
+            )
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if torchrun else 0)
         torch.set_default_device("cuda")
-        dist.init_process_group("nccl")
-    else:
-        dist.init_process_group("gloo")
+    if torchrun:
+        dist.init_process_group("nccl" if device == "cuda" else "gloo")
     return rank()
 
 
 def stop() -> None:
-    """Leave the other processes; what follows is computed on the CPU."""
+    """Leave the other processes; models that are made from now on are on the CPU."""
     if dist.is_initialized():
         dist.destroy_process_group()
         mesh.cache_clear()
-        torch.set_default_device("cpu")
+    torch.set_default_device(None)
 
 
 def rank() -> int:
@@ -179,6 +190,11 @@ class RowsApart(Model):
         nn.Module.__init__(self)
         self.model, self.config = model, model.config
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
     def new_caches(self, capacity: int) -> list[_OwnRows]:
         """One empty cache a layer, for `capacity` tokens of each row that is ours."""
         return [_OwnRows(cache) for cache in self.model.new_caches(capacity)]
@@ -193,7 +209,8 @@ class RowsApart(Model):
         owner = caches[0].owner if caches else None
         if owner is None:
             # Row i goes to rank floor(i P / rows): the first rows to rank 0.
-            owner = torch.arange(rows) * processes() // rows
+            places = torch.arange(rows, device=tokens.device)
+            owner = places * processes() // rows
         for part in caches or []:
             part.owner = owner
         own = (owner == rank()).nonzero()[:, 0]

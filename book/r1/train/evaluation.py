@@ -83,7 +83,8 @@ def evaluate_kinds(
         rng = random.Random(f"kinds/{seed}/{kind}")
         texts = [encode(corpus.document(rng, kind)) for _ in range(documents)]
         longest = max(map(len, texts))
-        tokens = torch.tensor([t + [EOS_ID] * (longest - len(t)) for t in texts])
+        padded = [t + [EOS_ID] * (longest - len(t)) for t in texts]
+        tokens = torch.tensor(padded, device=model.device)
         inputs, targets = tokens[:, :-1], tokens[:, 1:]
         answer = torch.zeros_like(targets, dtype=torch.bool)
         not_padding = torch.zeros_like(targets, dtype=torch.bool)
@@ -119,6 +120,7 @@ def validate(model: Model, batches: Iterable[Tensor]) -> dict[str, float]:
     losses, mtp_values, gates = [], [], routers(model.layers)
     loads = [torch.zeros_like(gate.load) for gate in gates]
     for batch in batches:
+        batch = batch.to(model.device)
         hidden = model.encode(batch[:, :-1])
         losses.append(cross_entropy(model.head(hidden), batch[:, 1:]).item())
         mtp_terms = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)

@@ -89,7 +89,8 @@ def sft(
             rate = learning_rate(step, steps, lr, warmup=max(1, steps // 10))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = sft_loss(model, *stack(examples[start : start + batch]))
+            stacked = stack(examples[start : start + batch])
+            loss = sft_loss(model, *(x.to(model.device) for x in stacked))
             norm = apply_gradient(model, optimizer, loss, f"{step=}")
             yield {"step": step, "loss": loss.item(), "grad_norm": norm, "lr": rate}
             step += 1

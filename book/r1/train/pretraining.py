@@ -70,7 +70,7 @@ def balance_loss(model: Model, kind: str | None) -> Tensor:
     if kind not in (None, "expert", "sequence"):
         raise ValueError(f"kind is {kind!r}; use None, 'expert' or 'sequence'")
     # A first term of 0, so that the sum is a tensor for a model without experts too.
-    losses = [torch.zeros(())]
+    losses = [torch.zeros((), device=model.device)]
     for router in routers(model) if kind else []:
         if kind == "expert":
             losses.append(expert_balance_loss(router.scores, router.indices))
@@ -119,14 +119,15 @@ def train_step(
     Raises FloatingPointError when the loss or its gradient is not finite, before any
     update.
     """
-    batch = own_rows(batch)
+    batch = own_rows(batch).to(model.device)
     hidden = model.encode(batch[:, :-1])
     loss = cross_entropy(model.head(hidden), batch[:, 1:])
     mtp_terms = mtp_losses(model.mtp, model.embed, model.head, hidden, batch)
     mtp_loss = sum(mtp_terms) / max(1, len(mtp_terms))
     imbalance = balance_loss(model, balance.loss)
     # All processes have equally many rows, so the mean of means is the batch's.
-    parts = torch.stack((loss, torch.as_tensor(mtp_loss), imbalance)).detach()
+    mtp_part = torch.as_tensor(mtp_loss, device=loss.device)
+    parts = torch.stack((loss, mtp_part, imbalance)).detach()
     mean_loss, mean_mtp, mean_imbalance = add_up(parts / processes()).tolist()
     if not math.isfinite(mean_loss):
         raise FloatingPointError(

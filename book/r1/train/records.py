@@ -41,18 +41,20 @@ def _git(*words: str) -> str:
 def provenance(command: str, device: str | None = None) -> str:
     """Where a recorded run comes from, as comment lines for the head of its CSV.
 
-    Without a `device` it is the CPU.
+    Without a `device` it is the one on which torch makes tensors now.
     """
     import torch  # not above: to read a table takes no torch
 
-    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    here = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    if torch.get_default_device().type == "cuda":
+        here = torch.cuda.get_device_name()
     commit = _git("rev-parse", "--short", "HEAD") or "unknown"
     code = ("r1", "experiments")
     changed = "+changes" if _git("status", "--porcelain", "--", *code) else ""
     return (
         f"# command: {command}\n"
         f"# commit: {commit}{changed}\n"
-        f"# device: {device or cpu}, torch {torch.__version__.split('+')[0]}\n"
+        f"# device: {device or here}, torch {torch.__version__.split('+')[0]}\n"
         f"# date: {time.strftime('%Y-%m-%d', time.gmtime())}\n"
     )
 
