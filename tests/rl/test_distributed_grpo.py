@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from several import run_all
+from several import reports_of, run_all
 from torch.testing import assert_close
 
 from experiments import reinforce
@@ -73,6 +73,8 @@ def runs(single):
             for path in single.glob(f"{kind}_killed*"):
                 shutil.copy(path, single / path.name.replace(f"{kind}_killed", out))
             some.append(["reinforce", *words(kind, single / out), "--resume"])
+        measured = "grpo --prompts 3 --group 3 --timed 0"
+        some.append(["travels", *measured.split()])
     said = run_all(commands)
     for text in said.values():
         assert text.count("Error: ") + text.count("Exit: ") == 0, text
@@ -102,6 +104,14 @@ def test_the_answers_and_losses_of_several_processes_are_those_of_one(
         for n in (out, f"{kind}_1")
     )
     assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_of_grpo_holds_and_sends_what_the_formulas_say(several):
+    (reports,) = reports_of(several[1])
+    assert len(reports) == several[0]
+    for report in reports:
+        assert report["held"]["copy"] == report["held"]["reference"]
+        assert report["travels"]["all_gather_calls"] == 1
 
 
 @EACH

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from several import run_all, start
+from several import reports_of, run_all, start
 from torch.testing import assert_close
 
 from experiments import pretrain
@@ -20,6 +20,7 @@ from r1.train.optimizer import new_optimizer, rl_optimizer
 from r1.train.records import read_log
 
 CONFIG = replace(ModelConfig.tiny(), dim=16, inter_dim=32, n_layers=2, moe_inter_dim=16)
+UNEVEN = replace(CONFIG, q_lora_rank=50)  # a first axis that four do not divide
 STEPS, LONG = 12, 24
 EACH = pytest.mark.parametrize("parallel", ["data", "experts"])
 MANY = pytest.mark.parametrize("processes", [2, 4])
@@ -121,6 +122,11 @@ def runs(folder, killed, killed_two):
         add(2, f"begun_{parallel}", "--parallel", parallel, begun=killed)
     add(2, "rows", *experts, "--rows", "3")
     add(2, "balance", "--balance-loss", "expert")
+    config = folder / "uneven.json"
+    config.write_text(json.dumps(asdict(UNEVEN)))
+    measured = f"--config {config} --rows 4 --length 8 --timed 0".split()
+    for some in commands.values():
+        some += [["travels", way, *measured] for way in ("rows", "experts")]
     return run_all(commands)
 
 
@@ -156,6 +162,15 @@ def test_a_killed_run_of_two_is_resumed_by_one_and_by_four(runs, folder, killed_
     pretrain.main([*options(by_one, LONG), "--resume"])
     for where in (by_one, folder / "by_many_4"):
         close_to(where, folder / "whole_2")
+
+
+@MANY
+def test_processes_hold_and_send_what_the_formulas_say(processes, runs):
+    rows, experts = reports_of(runs[processes])
+    assert len(rows) == len(experts) == processes
+    assert rows[0]["held"]["copy"] > experts[0]["held"]["copy"] > 0
+    assert not rows[0]["travels"]["all_to_all"]
+    assert all(report["travels"]["all_to_all"] for report in experts)
 
 
 def test_what_cannot_be_shared_is_said_by_all_processes(runs, tmp_path):

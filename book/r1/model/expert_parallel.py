@@ -171,10 +171,14 @@ def launch(
 ) -> list[dict]:
     """Start `torchrun ... -m module` with arguments; a report for each process.
 
+    A single process is started without torchrun.
+
     Raises RuntimeError with the first error of any process.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={processes}", "-m", module, *arguments]
+    torchrun = ["-m", "torch.distributed.run", "--standalone"]
+    torchrun += [f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(torchrun if processes > 1 else [])]
+    command += ["-m", module, *arguments]
     package = Path(__file__).parents[2]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
     done = subprocess.run(

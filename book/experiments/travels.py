@@ -1,0 +1,345 @@
+"""Chapter 19: what a process holds in a training step, and what it sends to others.
+
+`torchrun --standalone --nproc-per-node 2 -m experiments.travels experts` trains for a
+few steps and prints a report of each process as one line of JSON. Without torchrun it
+is a single process, which sends nothing. `experiments.machines` records the reports.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from tyro.conf import Positional
+
+from experiments.held import storage_bytes
+from experiments.pretrain import read_config
+from experiments.runner import join, parse
+from r1.cost.machines import (
+    KINDS,
+    all_matrices,
+    grpo_travels,
+    leaves,
+    pretraining_travels,
+    share_out,
+)
+from r1.model.config import ModelConfig
+from r1.model.moe import routers
+from r1.model.transformer import Model
+from r1.rl.grpo_loop import (
+    TOGETHER,
+    Environment,
+    Settings,
+    grpo,
+    new_policy,
+    similar,
+)
+from r1.rl.rewards import rule_reward
+from r1.rl.rollout import Sampling
+from r1.text.problems import Problem
+from r1.text.tokenizer import encode
+from r1.train import distributed
+from r1.train.checkpoint import load_checkpoint
+from r1.train.optimizer import new_optimizer, rl_optimizer
+from r1.train.pretraining import Balance, packed_batch, pretrain
+from r1.train.records import DATA
+
+Report = dict[str, Any]
+BASE = DATA / "base/base_seed1.safetensors"
+
+
+@dataclass(frozen=True)
+class Options:
+    """A way to train, and how much of it."""
+
+    way: Positional[Literal["rows", "experts", "grpo"]] = "rows"
+    """pretraining with rows shared out, with experts too; GRPO from the base model"""
+    config: str = "tiny"
+    """of the model to pretrain: dense, tiny, or a file"""
+    base: Path = BASE
+    """checkpoint that GRPO begins with"""
+    rows: int = 32
+    """of a batch to pretrain on"""
+    length: int = 128
+    """tokens of a row"""
+    prompts: int = 32
+    """of a step of GRPO"""
+    group: int = 16
+    """answers to each prompt"""
+    timed: int = 5
+    """steps that are timed, after one to begin with and one that is counted"""
+    device: Literal["cpu", "cuda"] | None = None
+    """without, the CPU, or under torchrun a GPU for each process if there are"""
+
+
+class Collectives(TorchDispatchMode):
+    """Within it, `leave` has the bytes that leave this process in torch's collectives.
+
+    `calls` has how many there were. torch shows a mode every operation that it is about
+    to run, also those of a backward pass and of its own FSDP2.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.leave, self.calls = Counter(), Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(issubclass(kind, DTensor) for kind in types):
+            return NotImplemented  # it becomes operations on parts, which come here
+        name = str(func._overloadpacket)
+        if "c10d" in name and (found := collective(name.split(".")[-1], args)):
+            kind, size = found
+            self.leave[kind] += size
+            self.calls[kind] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def collective(name: str, args: Sequence[Any]) -> tuple[str, int] | None:
+    """The kind of one of torch's collectives, and the bytes that leave this process.
+
+    None for what only waits. Raises NotImplementedError for a collective that none of
+    the book's programs has used so far.
+    """
+    world, rank = distributed.processes(), distributed.rank()
+
+    def size(tensors: Tensor | Sequence[Tensor]) -> int:
+        tensors = [tensors] if isinstance(tensors, Tensor) else tensors
+        return sum(x.numel() * x.element_size() for x in tensors)
+
+    match name:
+        case "_allgather_base_":  # of result, part
+            return "all_gather", leaves("all_gather", size(args[0]), world)
+        case "_reduce_scatter_base_":  # of result, what is reduced
+            return "reduce_scatter", leaves("reduce_scatter", size(args[1]), world)
+        case "allreduce_" | "all_reduce" | "all_reduce_":
+            return "all_reduce", leaves("all_reduce", size(args[0]), world)
+        case "alltoall_base_":  # of result, rows, group, rows from and for each rank
+            rows, send = args[1], args[4] or [len(args[1]) // world] * world
+            others = sum(send) - send[rank]
+            return "all_to_all", others * rows[:1].numel() * rows.element_size()
+        case "wait_tensor" | "_wrap_tensor_autograd" | "barrier":
+            return None
+    raise NotImplementedError(f"{name} is no collective that is counted here")
+
+
+def whole_bytes(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, int]:
+    """Bytes of weights, gradients and moments on this process."""
+    states = optimizer.state.values()
+    moments = [s[name] for s in states for name in ("exp_avg", "exp_avg_sq")]
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return {
+        "weights": storage_bytes(model.parameters()),
+        "gradients": storage_bytes(gradients),
+        "moments": storage_bytes(moments),
+    }
+
+
+def watch_copy(model: Model) -> Callable[[], int]:
+    """Note the most bytes of gathered weights; to be called once passes have run."""
+    own, found = storage_bytes(model.parameters()), [0]
+
+    def note(*_: object) -> None:
+        # Within a pass the parameters are the gathered ones. Experts that stay are the
+        # same as before.
+        stay = [p for p in model.parameters() if isinstance(p, DTensor)]
+        gathered = [p for p in model.parameters() if not isinstance(p, DTensor)]
+        if distributed.processes() > 1:
+            found.append(storage_bytes(gathered))
+            assert storage_bytes(stay) <= own
+
+    model.norm.register_forward_hook(note)
+    return lambda: max(found)
+
+
+def held_by_formula(config: ModelConfig, processes: int, experts: bool) -> Report:
+    """Bytes that `share_out` says of weights, gradients, moments and gathered copy."""
+    rank, size = distributed.rank(), itemsize()
+    shared = share_out(config, processes, experts, rank)
+    numbers = {"weights": shared.own, "gradients": shared.own}
+    numbers["moments"] = 2 * shared.moved
+    numbers["copy"] = shared.gathered if processes > 1 else 0
+    return {name: number * size for name, number in numbers.items()}
+
+
+def itemsize() -> int:
+    """Bytes of a number of the model."""
+    return torch.get_default_dtype().itemsize
+
+
+def count(steps: Iterator) -> Collectives:
+    """What leaves this process in the next step."""
+    with Collectives() as counted:
+        next(steps)
+    return counted
+
+
+def clock(steps: Iterator, timed: int) -> list[float]:
+    """Seconds of each of the next steps; the processes begin each of them together."""
+    seconds = []
+    for _ in range(timed):
+        if dist.is_initialized():
+            dist.barrier()
+        start = time.perf_counter()
+        next(steps)
+        if torch.get_default_device().type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def report(
+    held: Report, said: Report, counted: Collectives, formula: Report, seconds: list
+) -> Report:
+    """What is known of this process: held, sent, each beside its formula; seconds.
+
+    On a GPU `peak` is the most that torch has allocated, activations included.
+    """
+    travels = {}
+    for kind in KINDS:
+        travels |= {
+            kind: counted.leave[kind],
+            f"{kind}_formula": formula[kind],
+            f"{kind}_calls": counted.calls[kind],
+        }
+    beside = {}
+    for name, size in held.items():
+        beside |= {name: size, f"{name}_formula": said[name]}
+    if torch.get_default_device().type == "cuda":
+        beside["peak"] = torch.cuda.max_memory_allocated()
+    return {"held": beside, "travels": travels, "seconds": seconds}
+
+
+def pretraining(o: Options) -> Report:
+    """Some steps of pretraining."""
+    torch.manual_seed(0)
+    config, experts = read_config(o.config), o.way == "experts"
+    with torch.device("cpu"):
+        model = Model(config)
+    model = distributed.share(model.to(torch.get_default_device()), experts)
+    copy, optimizer = watch_copy(model), new_optimizer(model)
+    batch = partial(packed_batch, rows=o.rows, length=o.length)
+    steps = pretrain(
+        model,
+        o.timed + 2,
+        optimizer=optimizer,
+        batch=batch,
+        balance=Balance(0.001),
+    )
+    next(steps)
+    counted = count(steps)
+    rows = rows_between(model) if experts else None
+    seconds = clock(steps, o.timed)
+    held = whole_bytes(model, optimizer) | {"copy": copy()}
+    processes = distributed.processes()
+    said = held_by_formula(config, processes, experts)
+    formula = pretraining_travels(config, processes, rows, itemsize())
+    return report(held, said, counted, formula, seconds)
+
+
+def rows_between(model: Model) -> tuple[int, int]:
+    """Rows that left this process in the last pass, and that came from others.
+
+    Counted from what the routers chose: a row goes once to every other process that has
+    one of the experts of its token.
+    """
+    world, rank = distributed.processes(), distributed.rank()
+    sent = torch.zeros(world, dtype=torch.int64)
+    for gate in routers(model):
+        of = gate.indices.flatten(0, -2) // (gate.config.n_routed_experts // world)
+        sent += (of[..., None] == torch.arange(world)).any(1).sum(0)  # of each token
+    sent[rank] = 0
+    came = torch.empty_like(sent)
+    dist.all_to_all_single(came, sent)
+    return int(sent.sum()), int(came.sum())
+
+
+def reinforcement(o: Options) -> Report:
+    """Some steps of GRPO, with the settings of chapter 13, from the base model."""
+    base = new_policy(load_checkpoint(o.base)[0])
+    policy = distributed.share(new_policy(base))
+    copy, optimizer = watch_copy(policy), rl_optimizer(policy, 1e-4)
+    settings = Settings(prompts=o.prompts, sampling=Sampling(group=o.group))
+    answers: list[tuple[str, int]] = []
+
+    def reward(problem: Problem, text: str) -> float:
+        answers.append((problem.prompt, len(encode(text))))
+        return rule_reward(problem, text)
+
+    models = distributed.apart(policy), distributed.apart(base)
+    environment = Environment(reward=reward)
+    steps = grpo(*models, o.timed + 2, settings, environment, optimizer=optimizer)
+    next(steps)
+    answers.clear()
+    counted = count(steps)
+    passes = positions(answers, o.group)
+    seconds = clock(steps, o.timed)
+    held = whole_bytes(policy, optimizer) | {"copy": copy()}
+    held["reference"] = storage_bytes(base.parameters())
+    processes = distributed.processes()
+    said = held_by_formula(base.config, processes, False)
+    numbers = sum(matrix.parameters for matrix in all_matrices(base.config))
+    said["reference"] = numbers * itemsize()
+    formula = grpo_travels(base.config, processes, passes, itemsize())
+    return report(held, said, counted, formula, seconds)
+
+
+def positions(answers: list[tuple[str, int]], group: int) -> list[int]:
+    """At how many positions each pass of a GRPO step computes logits.
+
+    `answers` has the prompt and the number of tokens of each. Prompts are read once
+    and answers written token by token; an eighth of the answers is then watched, with
+    the policy and with its reference, and all are learned from.
+    """
+    lengths = [length for _, length in answers]
+    left = max(len(encode(prompt)) for prompt, _ in answers)
+    watched = read_again(answers[::8], left)
+    written = [left * (len(answers) // group), *written_rows(lengths)]
+    return [*written, *watched, *watched, *read_again(answers, left)]
+
+
+def written_rows(lengths: list[int]) -> Iterator[int]:
+    """Rows of each pass of `sample` behind the prompts, which ends with the longest."""
+    rows = lengths
+    for written in range(1, max(lengths)):
+        yield len(rows)
+        going = [length for length in rows if length > written]
+        if 2 * len(going) <= len(rows):
+            rows = going
+
+
+def read_again(answers: list[tuple[str, int]], left: int) -> list[int]:
+    """Positions of each pass of `of_answers`: the prompts, and pieces of answers."""
+    found = [left * len({prompt for prompt, _ in answers})]
+    lengths = sorted(length for _, length in answers)
+    for size in similar([left - 1 + length for length in lengths], TOGETHER):
+        piece, lengths = lengths[:size], lengths[size:]
+        found.append(size * (piece[-1] - 1))
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure; the first process prints the reports of all as one line of JSON."""
+    o = parse(Options, words, "travels")
+    join(o.device)
+    torch.set_num_threads(1)
+    own = reinforcement(o) if o.way == "grpo" else pretraining(o)
+    reports: list = [own]
+    if dist.is_initialized():
+        reports = [None] * distributed.processes()
+        dist.all_gather_object(reports, own)
+    if distributed.rank() == 0:
+        print(json.dumps(reports), flush=True)
+    distributed.stop()
+
+
+if __name__ == "__main__":
+    main()
