@@ -1,9 +1,5 @@
 """How fast is a step of GRPO beside TRL's? python tests/bench/grpo_step.py
 
-TRL is needed here and nowhere else, so it is not among the book's requirements:
-
-    python -m pip install trl==1.16.0 accelerate==1.15.0 datasets==5.2.0
-
 The recorded times were taken with OMP_WAIT_POLICY=passive, as the notebooks run: a
 thread that waits leaves its core to others.
 
@@ -35,19 +31,18 @@ from unittest.mock import patch
 import torch
 from huggingface_hub import constants
 from peers import high_water, kernels_share
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch.testing import assert_close
-from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from r1.model import sampling
-from r1.model.hugging_face import to_transformers
+from r1.model.hugging_face import new_tokenizer, to_transformers
 from r1.model.weight_names import rename_weights
 from r1.rl.grpo_loop import Settings, grpo, logprobs, new_policy, problems_of
 from r1.rl.losses import grpo_loss
 from r1.rl.rewards import rule_reward
 from r1.rl.rollout import Rollout
-from r1.text.tokenizer import BOS, EOS, IDS, PAD, TAGS, decode, encode
+from r1.text.tokenizer import EOS, IDS, decode, encode
 from r1.train.checkpoint import load_checkpoint
 from r1.train.records import write_log
 
@@ -131,17 +126,6 @@ def check_gradient(policy, theirs, batch):
     for name, weight in policy.named_parameters():
         assert_close(weight.grad, found[name], rtol=1e-3, atol=1e-6)
     policy.zero_grad()
-
-
-def new_tokenizer():
-    """Ours, as one of Transformers."""
-    words = Tokenizer(models.WordLevel(dict(IDS)))
-    pieces = Regex("|".join([BOS, EOS, PAD, *TAGS, "."]))
-    words.pre_tokenizer = pre_tokenizers.Split(pieces, "isolated")
-    words.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, bos_token=BOS, eos_token=EOS, pad_token=PAD
-    )
 
 
 def new_trainer(folder, problems, lengths):
