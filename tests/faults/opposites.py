@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +101,7 @@ def change_column(table: str, arm: str, column: str, function) -> None:
     _between(change)
 
 
+@cache
 def code_of(chapter: str) -> str:
     """The code of a chapter, without the cell that Colab needs."""
     import jupytext
