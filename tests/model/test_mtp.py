@@ -82,11 +82,11 @@ def test_no_module_sees_the_token_that_it_is_asked_for(depth):
 
 def test_a_module_that_saw_its_target_would_reach_zero_loss_and_ours_does_not():
     torch.manual_seed(0)
-    text = torch.randint(0, 32, (64, 9, 17))  # noise: nothing can be foretold
+    text = torch.randint(0, 32, (32, 9, 17))  # noise: nothing can be foretold
 
     def last_loss(shift):
         model = new_model().float()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
         for batch in text:
             hidden = model.encode(batch[:, :-1])
             given = model.embed(batch[:, 1 + shift : 16 + shift])
