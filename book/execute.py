@@ -41,7 +41,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 
 BOOK = Path(__file__).resolve().parent
 IGNORED = "nbval-ignore-output"
-SECOND_EDITION = "{admonition} This chapter in three lines"
+SECOND_EDITION = " in three lines\n:class: tip"  # of a chapter or an appendix
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
 KERNEL = {
     "display_name": "Python 3 (ipykernel)",
