@@ -4,7 +4,7 @@
 {
   const folder = document.currentScript.src.replace(/live\.js.*$/, "live/");
   const SCRIPTS = ["layers", "attention", "experts", "model", "tokens", "weights"];
-  SCRIPTS.push("writer", "parts", "view");
+  SCRIPTS.push("writer", "address", "parts", "view");
   let loading = null;
 
   const script = (name) =>
@@ -15,14 +15,18 @@
       node.onerror = () => reject(new Error(`${name}.js could not be loaded`));
       document.head.append(node);
     });
-  const engine = () =>
-    (loading ??= SCRIPTS.reduce((before, name) => before.then(() => script(name)), Promise.resolve()));
+  const all = async () => {
+    for (const name of SCRIPTS) await script(name);
+  };
+  const engine = () => (loading ??= all());
 
   for (const figure of document.querySelectorAll(".live")) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "live-start";
     button.textContent = "Start the model";
+    if (new URLSearchParams(location.search).has(figure.id))
+      button.textContent += " as the link has it";
     const said = document.createElement("p");
     said.className = "live-said";
     said.role = "status";

@@ -11,7 +11,7 @@ from release import citation
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MOVING = '[role="group"][aria-label]:has(input, select, button, canvas)'
-
+UNSEEN = ".live-start { display: none }"  # a button, and pictures cannot be started
 MARK = """(figures, name) => figures
   .filter((figure) => !figures.some((f) => f !== figure && f.contains(figure)))
   .forEach((figure, i) => (figure.dataset.figure = name + i))"""
@@ -150,5 +150,6 @@ def take_pictures(page, name, pictures):
         if not figure.is_visible():
             continue
         key = figure.get_attribute("data-figure")
-        taken.append((key, figure.screenshot(type="png", animations="disabled")))
+        options = {"animations": "disabled", "style": UNSEEN}
+        taken.append((key, figure.screenshot(type="png", **options)))
     return taken

@@ -5,7 +5,6 @@ import random
 import re
 from functools import cache
 from pathlib import Path
-from shutil import copytree
 
 import live_page
 import live_weights
@@ -27,7 +26,7 @@ from r1.text.problems import random_problem
 from r1.text.readable import as_task
 from r1.text.tokenizer import TOKENS, decode, encode
 
-STATIC = Path(__file__).parents[2] / "book/_static"
+BOOK = Path(__file__).parents[2] / "book"
 each_model = pytest.mark.parametrize("name", MODELS)
 PARTS = "next routing cache drafts group"
 FIGURE = """<div class="live" id="live-test" role="group" aria-label="A model"
@@ -39,20 +38,10 @@ data-seed="7"><p>Try it.</p><div class="live-still"></div></div>"""
 def disk(tmp_path_factory):
     """A page with a figure, its scripts and the weights, as files on a disk."""
     folder = tmp_path_factory.mktemp("live")
-    copytree(STATIC / "live", folder / "live")
-    live_weights.write(folder / "live/weights")
-    for name in ("live.js", "live.css", "book.css"):
-        text = (STATIC / name).read_text(encoding="utf-8")
-        (folder / name).write_text(text, encoding="utf-8")
+    live_page.put_files(folder)
     for theme, style in THEMES.items():
-        (folder / f"{theme}.html").write_text(
-            f"<!doctype html><html lang=en data-theme={theme}><head><title>L</title>"
-            "<meta charset=utf-8><meta name=viewport content='width=device-width'>"
-            "<link rel=stylesheet href=book.css><link rel=stylesheet href=live.css>"
-            f"</head><body style='{style}'><main><h1>L</h1>{FIGURE.format(PARTS)}"
-            "</main><script src=live.js></script></body></html>",
-            encoding="utf-8",
-        )
+        text = live_page.page(FIGURE.format(PARTS), theme, style)
+        (folder / f"{theme}.html").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -287,8 +276,14 @@ def test_what_is_no_problem_gets_a_message(page):
         assert typed.get_attribute("aria-invalid") == "true"
     assert page.locator(".live-text").inner_text() == before
     answer(page, "2+2*2")
+    said = page.get_by_role("status")
+    assert said.inner_text().endswith("tokens a second.")
     assert page.get_by_role("alert").inner_text() == ""
     assert typed.get_attribute("aria-invalid") == "false"
+    answer(page, "2+2*2-2+2*2")
+    assert said.inner_text().endswith("read problems of 3 to 5 numbers.")
+    answer(page, "2+2*1")
+    assert said.inner_text().endswith("No model here has read a 0 or a 1 in a problem.")
 
 
 # The figure
@@ -403,7 +398,7 @@ def test_nothing_is_loaded_before_a_reader_asks_and_then_from_the_disk(browser, 
     page.on("request", lambda request: files.append(request.url.split("/")[-1]))
     page.goto((disk / "light.html").as_uri())
     page.wait_for_load_state("networkidle")
-    assert sorted(files) == ["book.css", "light.html", "live.css", "live.js"]
+    assert sorted(files) == ["light.html", "live.css", "live.js"]
     page.get_by_role("button", name="Start the model").press("Enter")
     page.wait_for_selector(".live[data-state=live]")
     assert {"view.js", "base.js"} <= set(files)
@@ -425,6 +420,37 @@ def test_what_cannot_be_loaded_is_said_and_can_be_tried_again(browser, disk):
     page.get_by_role("button", name="Start the model").click()
     page.wait_for_selector(".live[data-state=live]")
     page.close()
+
+
+def test_a_link_leads_to_what_is_shown(browser, page, disk):
+    page.get_by_label("Model", exact=True).select_option("zero20")
+    answer(page, "9-4*3+2")
+    page.get_by_role("button", name="Draw again").click()
+    page.wait_for_selector(".live:not([aria-busy])")
+    go_to(page, 12)
+    page.evaluate("navigator.clipboard.writeText = async (t) => { window.copied = t }")
+    page.get_by_role("button", name="Copy a link").click()
+    link = page.evaluate("copied")
+    assert link.startswith((disk / "light.html").as_uri() + "?live-test=")
+    assert link.endswith("#live-test")
+    other = browser.new_page(reduced_motion="reduce")
+    other.goto(link)
+    other.get_by_role("button", name="Start the model as the link has it").click()
+    other.wait_for_selector(".live[data-state=live]")
+    same = [p.locator(".live-stage").inner_html() for p in (page, other)]
+    assert same[0] == same[1]
+    assert other.get_by_label("Model", exact=True).input_value() == "zero20"
+    # What cannot be is left out, and the figure begins as the page has it.
+    broken = (
+        "model:r7,problem:a,temperature:-1,seed:x,at:99999,group:2,model:constructor"
+    )
+    other.goto(f"{(disk / 'light.html').as_uri()}?live-test={broken}")
+    other.get_by_role("button", name="Start the model").click()
+    other.wait_for_selector(".live[data-state=live]")
+    assert other.get_by_label("Problem").input_value() == "7*3+5-2"
+    assert other.get_by_label("Model", exact=True).input_value() == "base"
+    assert other.get_by_role("button", name="Forward").is_disabled()
+    other.close()
 
 
 NUMBERS = re.compile(r"\d+\.\d+")
@@ -468,6 +494,24 @@ def test_what_is_said_of_a_picture_is_seen_there():
     assert set(re.findall(r"<td>(\d\.\d)</td>", group)) == {"1.1", "0.1", "0.0"}
     assert "7*3=1;1+5=6Next" in text["full"]
     assert rows["full"].count("live-thrown") == 1
+
+
+def test_each_figure_stands_in_one_page_which_has_its_weights(site):
+    texts = [BOOK / "index.md", *sorted(BOOK.glob("text/*.md"))]
+    found = {
+        name: path.stem
+        for path in texts
+        for name in live_page.PLACE.findall(path.read_text(encoding="utf-8"))
+    }
+    assert sorted(found) == sorted(FORMS)
+    for name, stem in found.items():
+        page = (site / f"book/{stem}.html").read_text(encoding="utf-8")
+        assert page.count(live_page.figure(name)) == 1
+        assert page.count('class="live"') == 1
+        assert "_static/live.js" in page
+        assert "_static/live/" not in page  # the scripts that are loaded later
+    sizes = {name: site / f"_static/live/weights/{name}.js" for name in MODELS}
+    assert sum(path.stat().st_size for path in sizes.values()) < 7.5e6
 
 
 def test_only_lines_that_name_a_figure_are_replaced():
@@ -521,7 +565,7 @@ def test_it_is_accessible_and_fits_a_phone(theme, mode, browser, disk):
 
 
 @pytest.mark.alone
-def test_it_writes_at_least_200_tokens_in_a_second_and_says_so(page):
+def test_it_writes_at_least_200_tokens_in_a_second_and_moves_at_once(page):
     page.get_by_label("Model", exact=True).select_option("zero100")
     for _ in range(3):
         answer(page, "9*8-7+6*5")
@@ -529,3 +573,16 @@ def test_it_writes_at_least_200_tokens_in_a_second_and_says_so(page):
     speed = float(page.locator(".live").get_attribute("data-speed"))
     assert f"{round(speed):,} tokens a second" in said
     assert speed > 200
+    times = page.evaluate(
+        """() => {
+          const place = document.querySelector("[name=place]");
+          return Array.from({ length: 15 }, (_, i) => {
+            place.value = Number(place.max) - (i % 5);
+            const start = performance.now();
+            place.dispatchEvent(new Event("input", { bubbles: true }));
+            document.body.offsetHeight; // layout counts, too
+            return performance.now() - start;
+          });
+        }"""
+    )
+    assert sorted(times)[7] < 50

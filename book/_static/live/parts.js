@@ -22,7 +22,7 @@ globalThis.R1 ??= {};
     for (let i = 0; i <= Math.min(at + 1, writer.ids.length - 1); i++) {
       const draft = writer.frames[i - 1]?.draft;
       if (draft && !draft.kept)
-        make("s", line, { text: name(draft.token), title: "thrown away" });
+        make("s", line, { text: name(draft.token), "aria-hidden": "true" });
       const token = name(writer.ids[i]);
       const kinds = ["live-token"];
       if (i < writer.prompt) kinds.push("live-asked");
@@ -197,7 +197,7 @@ globalThis.R1 ??= {};
       });
       const cell = make("td", row);
       if (answer.thought) make("code", cell, { class: "live-thought", text: answer.thought });
-      const last = answer.value ?? answer.text.replace(R1.EOS, "");
+      const last = answer.answer ?? answer.text.replace(R1.EOS, "");
       make("code", cell, { class: "live-answer", text: last });
       const mark = answer.right ? "✓ right" : "✗ wrong";
       make("span", cell, { class: "live-mark", text: mark });

@@ -44,6 +44,15 @@ globalThis.R1 ??= {};
     return { terms, operations, text, prompt: `${BOS}${text}=` };
   };
 
+  // What a problem has that the model, or R1, has not read in any problem.
+  const beyond = ({ terms }, r1) => {
+    const [least, most] = r1 ? [2, 8] : [3, 5];
+    if (terms.some((term) => term < 2))
+      return " No model here has read a 0 or a 1 in a problem.";
+    if (terms.length >= least && terms.length <= most) return "";
+    return ` This model has read problems of ${least} to ${most} numbers.`;
+  };
+
   const STEP = {
     "+": (a, b) => (a + b) % 10,
     "-": (a, b) => (a - b + 10) % 10,
@@ -80,14 +89,14 @@ globalThis.R1 ??= {};
     const last = `${problem.operations.at(-1)}${problem.terms.at(-1)}`;
     return summary && answer === `${value}=${left}${last}`;
   };
-  // What is said of an answer: its thought, its digit, whether it is right, its reward,
-  // which is 1 for the right answer and 0.1 for the form.
+  // What is said of a text: its thought, its answer and the digit that this gives, whether
+  // it is right, and its reward: 1 for the right answer, and 0.1 for the form.
   const judge = (problem, text, summary = false) => {
     const found = read(text);
     const value = found && valueOf(problem, found.answer, summary);
     const right = found !== null && isRight(problem, found.answer, summary);
     const reward = Number(right) + 0.1 * Number(value !== null);
-    return { thought: found?.thought ?? null, value, right, reward };
+    return { ...(found ?? { thought: null, answer: null }), value, right, reward };
   };
 
   // (r - mean) / standard deviation of the group; 0 where all rewards are equal.
@@ -100,5 +109,5 @@ globalThis.R1 ??= {};
   };
 
   Object.assign(R1, { TOKENS, IDS, BOS, EOS, encode, decode, Refused, readProblem });
-  Object.assign(R1, { results, answerOf, judge, advantages });
+  Object.assign(R1, { beyond, results, answerOf, judge, advantages });
 }

@@ -12,16 +12,16 @@ globalThis.R1 ??= {};
   const GROUP = 16;
   const PAUSE = 140; // milliseconds between two tokens that are shown
   const { make, count } = R1;
-  const rest = () => new Promise((resolve) => setTimeout(resolve));
 
   R1.show = async (figure, folder) => {
     const { dataset, id } = figure;
+    const begun = R1.beginning(figure, MODELS);
     const wanted = dataset.parts.split(" ");
     const parts = ["text", ...wanted.filter((part) => part !== "group")];
     const state = {
-      name: dataset.model,
-      seed: Number(dataset.seed),
-      temperature: Number(dataset.temperature),
+      name: begun.model,
+      seed: Number(begun.seed),
+      temperature: Number(begun.temperature),
       at: 0,
       group: null,
     };
@@ -46,7 +46,7 @@ globalThis.R1 ??= {};
       enterkeyhint: "go",
       "aria-describedby": `${id}-refused`,
     });
-    typed.value = dataset.problem;
+    typed.value = begun.problem;
     const choice = field("Model", "select", { name: "model" });
     for (const [value, words] of Object.entries(MODELS))
       make("option", choice, { value, text: words });
@@ -59,8 +59,9 @@ globalThis.R1 ??= {};
       step: 0.1,
     });
     heat.value = state.temperature;
-    const shown = make("output", null, { for: heat.id });
+    const shown = make("span", null, { class: "live-value", "aria-hidden": "true" });
     heat.before(shown);
+    const heated = () => (shown.textContent = state.temperature.toFixed(1));
     const buttons = make("div", form, { class: "live-buttons" });
     const button = (text, parent, press) => {
       const node = make("button", parent, { type: "button", text });
@@ -77,6 +78,23 @@ globalThis.R1 ??= {};
         if (state.group) state.seed += 1; // another group
         askGroup();
       });
+    // What can be seen again by who gets it. A token of the reader's choice cannot.
+    const shownNow = () => ({
+      model: state.name,
+      problem: state.problem.text,
+      temperature: state.temperature,
+      seed: state.seed,
+      ...(state.group ? { group: 1 } : { at: state.at }),
+    });
+    button("Copy a link", buttons, async () => {
+      const link = R1.linkTo(id, shownNow());
+      try {
+        await navigator.clipboard.writeText(link);
+        said.textContent = "Copied: the link leads to what is shown.";
+      } catch {
+        said.textContent = link;
+      }
+    });
     const refused = make("p", panel, {
       id: `${id}-refused`,
       class: "live-refused",
@@ -127,8 +145,10 @@ globalThis.R1 ??= {};
       hold();
       state.at = Math.max(first(), Math.min(last(), at));
       draw();
+      R1.tell(id, shownNow());
     };
     const hold = () => {
+      if (timer) R1.tell(id, shownNow());
       clearInterval(timer);
       timer = null;
       play.textContent = "Play";
@@ -160,9 +180,10 @@ globalThis.R1 ??= {};
     const show = (ms, tokens) => {
       const { writer, problem } = state;
       const verdict = R1.judge(problem, writer.text, state.name === "r1");
-      const answer = verdict.value ?? "nothing that can be read";
       const right = verdict.right ? "right" : `wrong, ${R1.answerOf(problem)} is right`;
-      said.textContent = `The answer is ${answer} (${right}).${speed(tokens, ms)}`;
+      const answer = `${verdict.value ?? "nothing that can be read"} (${right})`;
+      const beyond = R1.beyond(problem, state.name === "r1");
+      said.textContent = `The answer is ${answer}.${speed(tokens, ms)}${beyond}`;
     };
     // The problem and the model that the controls ask for, or null where they cannot be.
     const prepare = async () => {
@@ -222,7 +243,7 @@ globalThis.R1 ??= {};
         total.tokens += tokens;
         const answer = R1.judge(state.problem, state.writer.text, state.name === "r1");
         state.group.push({ ...answer, text: state.writer.text });
-        await rest();
+        await new Promise((resolve) => setTimeout(resolve)); // others have a turn
         if (mine !== turn) return;
       }
       boxes.group.replaceChildren();
@@ -241,8 +262,7 @@ globalThis.R1 ??= {};
     choice.addEventListener("change", again);
     heat.addEventListener("input", () => {
       state.temperature = Number(heat.value);
-      shown.value = state.temperature.toFixed(1);
-      heat.setAttribute("aria-valuetext", shown.value);
+      heated();
     });
     heat.addEventListener("change", again);
     place.addEventListener("input", () => move(Number(place.value)));
@@ -271,10 +291,9 @@ globalThis.R1 ??= {};
       run();
     });
 
-    shown.value = state.temperature.toFixed(1);
-    heat.setAttribute("aria-valuetext", shown.value);
+    heated();
     figure.querySelector(".live-still").replaceWith(panel);
-    if (dataset.group) await askGroup();
-    else await ask(dataset.at ? Number(dataset.at) : null);
+    if (begun.group && wanted.includes("group")) await askGroup();
+    else await ask(begun.at ? Number(begun.at) : null);
   };
 }
