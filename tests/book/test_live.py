@@ -409,16 +409,27 @@ def test_nothing_is_loaded_before_a_reader_asks_and_then_from_the_disk(browser, 
 
 def test_what_cannot_be_loaded_is_said_and_can_be_tried_again(browser, disk):
     page = browser.new_page(reduced_motion="reduce")
-    away = disk / "live/weights/base.js"
-    away.rename(away.with_suffix(".away"))
-    page.goto((disk / "light.html").as_uri())
-    page.get_by_role("button", name="Start the model").click()
-    page.wait_for_selector(".live[data-state=failed]")
-    said = page.get_by_role("status").inner_text()
-    assert said == "base.js could not be loaded. Try it once more."
-    away.with_suffix(".away").rename(away)
-    page.get_by_role("button", name="Start the model").click()
+    weights, button = disk / "live/weights", "Start the model as the link has it"
+    page.goto(f"{(disk / 'light.html').as_uri()}?live-test=model:zero20")
+    for name in ("zero20.js", "base.js"):  # what it needs, one after the other
+        (weights / name).rename(weights / "away")
+        page.get_by_role("button", name=button).click()
+        page.wait_for_selector(".live[data-state=failed]")
+        said = page.get_by_role("status").inner_text()
+        assert said == f"{name} could not be loaded. Try it once more."
+        (weights / "away").rename(weights / name)
+    page.get_by_role("button", name=button).click()
     page.wait_for_selector(".live[data-state=live]")
+    (weights / "zero50.js").rename(weights / "away")
+    choice = page.get_by_label("Model", exact=True)
+    choice.select_option("zero50")
+    page.wait_for_function("document.querySelector('[role=alert]').textContent")
+    said = page.get_by_role("alert").inner_text()
+    assert said == "zero50.js could not be loaded. Try it once more."
+    (weights / "away").rename(weights / "zero50.js")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.wait_for_function("!document.querySelector('[role=alert]').textContent")
+    assert choice.input_value() == "zero50"
     page.close()
 
 

@@ -59,14 +59,21 @@ globalThis.R1 ??= {};
     });
 
   const halves = {}; // promises of the bits of a model
-  const bits = (name, folder) =>
-    (halves[name] ??= (async () => {
-      if (!files[name]) await script(`${folder}weights/${name}.js`);
-      const file = files[name];
-      const own = await unpack(file.data);
-      delete file.data;
-      return file.from ? moved(await bits(file.from, folder), own) : own;
-    })());
+  const fetched = async (name, folder) => {
+    if (!files[name]) await script(`${folder}weights/${name}.js`);
+    const file = files[name];
+    const from = file.from ? await bits(file.from, folder) : null;
+    const own = await unpack(file.data);
+    delete file.data;
+    return from ? moved(from, own) : own;
+  };
+  // Kept in `found`; where it fails it can be tried again.
+  const once = (found, name, make) =>
+    (found[name] ??= make().catch((error) => {
+      delete found[name];
+      throw error;
+    }));
+  const bits = (name, folder) => once(halves, name, () => fetched(name, folder));
 
   const build = async (name, folder) => {
     const all = await bits(name, folder);
@@ -83,13 +90,6 @@ globalThis.R1 ??= {};
     return new R1.Model(base.config, tensors);
   };
 
-  // The model of a name; where loading fails it can be tried again.
-  R1.load = (name, folder) => {
-    models[name] ??= build(name, folder).catch((error) => {
-      delete models[name];
-      delete halves[name];
-      throw error;
-    });
-    return models[name];
-  };
+  // The model of a name.
+  R1.load = (name, folder) => once(models, name, () => build(name, folder));
 }
