@@ -75,7 +75,7 @@ class Options:
     """of a step of GRPO"""
     group: int = 16
     """answers to each prompt"""
-    timed: int = 5
+    timed: int = 20
     """steps that are timed, after one to begin with and one that is counted"""
     device: Literal["cpu", "cuda"] | None = None
     """without, the CPU, or under torchrun a GPU for each process if there are"""
@@ -182,17 +182,21 @@ def count(steps: Iterator) -> Collectives:
     return counted
 
 
-def clock(steps: Iterator, timed: int) -> list[float]:
-    """Seconds of each of the next steps; the processes begin each of them together."""
+def clock(steps: Iterator, timed: int) -> list[tuple[float, float]]:
+    """Seconds of each of the next steps, and seconds that the processor worked on it.
+
+    The processes begin each step together.
+    """
     seconds = []
     for _ in range(timed):
         if dist.is_initialized():
             dist.barrier()
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         next(steps)
         if torch.get_default_device().type == "cuda":
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
+        took = time.perf_counter() - start
+        seconds.append((took, time.process_time() - worked))
     return seconds
 
 
