@@ -132,7 +132,9 @@ globalThis.R1 ??= {};
       make("span", row, { class: "live-number", text: `${count(bytes)} bytes` });
     }
     const sum = `${tokens} tokens × ${layers} layers × ${latent} numbers × ${size} bytes`;
-    const note = `${sum}. With keys and values it would be ${heads} numbers.`;
+    const note =
+      `${sum}. With keys and values it would be ${heads} numbers. The page makes ` +
+      "none: it attends to the latents, in the absorbed form.";
     make("p", box, { class: "live-note", text: note });
   };
 
