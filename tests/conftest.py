@@ -7,8 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from beartype.claw import beartype_packages
 from filelock import FileLock
 from hypothesis import settings
+
+# Rooms without shapes. To look for shapes at a call takes longer than most functions
+# of theirs do, and types are checked all the same.
+PLAIN = ("r1.cost", "r1.plotting", "r1.stats", "r1.text", "r1.timing")
+beartype_packages(PLAIN)
 
 ROOT = Path(__file__).parent.parent
 settings.register_profile(

@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nbformat
 import torch
+from beartype.claw._importlib.clawimpmain import remove_beartype_path_hook
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib_inline.config import InlineBackend
@@ -56,6 +57,7 @@ def _run(path: Path) -> str:
         del sys.modules[name]
     # r1 as students have it: without the types that this run of the tests checks
     sys.meta_path = [f for f in sys.meta_path if "jaxtyping" not in type(f).__module__]
+    remove_beartype_path_hook()
     sys.path.insert(0, str(path.parent))
     os.chdir(path.parent)
     os.environ["COURSEKIT_STRICT"] = "1"
