@@ -7,8 +7,9 @@ machine, each with one thread, and records what each of them reports:
               and for GRPO of the reference model
     travels   bytes that leave the process in one step, by kind of collective, and how
               many collectives there were
-    seconds   of each step that was timed, of the process that took longest, and
-              `worked`, the seconds that the cores worked on it for all processes
+    seconds   of each step that was timed, of the process that took longest; `worked`,
+              the seconds that the cores worked on it for all processes; `loopback`, the
+              bytes that Linux counts on the way between them
 
 Beside each number of bytes stands what r1.cost.machines computes from the
 configuration. With more processes than cores the seconds say nothing of a speed-up.
@@ -61,8 +62,9 @@ def tables_of(reports: list[dict]) -> dict[str, list[Row]]:
     }
     rows = []
     for step, clocks in enumerate(zip(*(r["seconds"] for r in reports), strict=True)):
-        took, worked = zip(*clocks, strict=True)
-        rows.append({"step": step, "seconds": max(took), "worked": sum(worked)})
+        took, worked, carried = zip(*clocks, strict=True)
+        row = {"step": step, "seconds": max(took), "worked": sum(worked)}
+        rows.append(row | {"loopback": min(carried)})
     return tables | {"seconds": rows}
 
 

@@ -7,7 +7,6 @@ is a single process, which sends nothing. `experiments.machines` records the rep
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +15,7 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from torch.distributed.tensor import DTensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from tyro.conf import Positional
 
 from experiments.held import storage_bytes
@@ -28,7 +25,6 @@ from r1.cost.machines import (
     KINDS,
     all_matrices,
     grpo_travels,
-    leaves,
     pretraining_travels,
     share_out,
 )
@@ -49,6 +45,7 @@ from r1.text.problems import Problem
 from r1.text.tokenizer import encode
 from r1.train import distributed
 from r1.train.checkpoint import load_checkpoint
+from r1.train.collectives import Collectives
 from r1.train.optimizer import new_optimizer, rl_optimizer
 from r1.train.pretraining import Balance, packed_batch, pretrain
 from r1.train.records import DATA
@@ -79,56 +76,6 @@ class Options:
     """steps that are timed, after one to begin with and one that is counted"""
     device: Literal["cpu", "cuda"] | None = None
     """without, the CPU, or under torchrun a GPU for each process if there are"""
-
-
-class Collectives(TorchDispatchMode):
-    """Within it, `leave` has the bytes that leave this process in torch's collectives.
-
-    `calls` has how many there were. torch shows a mode every operation that it is about
-    to run, also those of a backward pass and of its own FSDP2.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.leave, self.calls = Counter(), Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if any(issubclass(kind, DTensor) for kind in types):
-            return NotImplemented  # it becomes operations on parts, which come here
-        name = str(func._overloadpacket)
-        if "c10d" in name and (found := collective(name.split(".")[-1], args)):
-            kind, size = found
-            self.leave[kind] += size
-            self.calls[kind] += 1
-        return func(*args, **(kwargs or {}))
-
-
-def collective(name: str, args: Sequence[Any]) -> tuple[str, int] | None:
-    """The kind of one of torch's collectives, and the bytes that leave this process.
-
-    None for what only waits. Raises NotImplementedError for a collective that none of
-    the book's programs has used so far.
-    """
-    world, rank = distributed.processes(), distributed.rank()
-
-    def size(tensors: Tensor | Sequence[Tensor]) -> int:
-        tensors = [tensors] if isinstance(tensors, Tensor) else tensors
-        return sum(x.numel() * x.element_size() for x in tensors)
-
-    match name:
-        case "_allgather_base_":  # of result, part
-            return "all_gather", leaves("all_gather", size(args[0]), world)
-        case "_reduce_scatter_base_":  # of result, what is reduced
-            return "reduce_scatter", leaves("reduce_scatter", size(args[1]), world)
-        case "allreduce_" | "all_reduce" | "all_reduce_":
-            return "all_reduce", leaves("all_reduce", size(args[0]), world)
-        case "alltoall_base_":  # of result, rows, group, rows from and for each rank
-            rows, send = args[1], args[4] or [len(args[1]) // world] * world
-            others = sum(send) - send[rank]
-            return "all_to_all", others * rows[:1].numel() * rows.element_size()
-        case "wait_tensor" | "_wrap_tensor_autograd" | "barrier":
-            return None
-    raise NotImplementedError(f"{name} is no collective that is counted here")
 
 
 def whole_bytes(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, int]:
@@ -182,22 +129,36 @@ def count(steps: Iterator) -> Collectives:
     return counted
 
 
-def clock(steps: Iterator, timed: int) -> list[tuple[float, float]]:
-    """Seconds of each of the next steps, and seconds that the processor worked on it.
+def clock(steps: Iterator, timed: int) -> list[tuple[float, float, int]]:
+    """Of each of the next steps: seconds, seconds of the processor, bytes on loopback.
 
-    The processes begin each step together.
+    The processes begin each step together. The bytes are those of all processes, and
+    of whatever else uses the machine's loopback meanwhile.
     """
     seconds = []
     for _ in range(timed):
         if dist.is_initialized():
             dist.barrier()
+        carried = loopback()
         start, worked = time.perf_counter(), time.process_time()
         next(steps)
         if torch.get_default_device().type == "cuda":
             torch.cuda.synchronize()
         took = time.perf_counter() - start
-        seconds.append((took, time.process_time() - worked))
+        worked = time.process_time() - worked
+        if dist.is_initialized():
+            dist.barrier()
+        seconds.append((took, worked, loopback() - carried))
     return seconds
+
+
+def loopback() -> int:
+    """Bytes that the loopback of this machine has carried; 0 where Linux does not say.
+
+    Through it gloo's processes of one machine talk.
+    """
+    statistics = Path("/sys/class/net/lo/statistics/rx_bytes")
+    return int(statistics.read_text()) if statistics.exists() else 0
 
 
 def report(

@@ -38,7 +38,7 @@ def started(gpu, monkeypatch):
             for ending in ("_valid.csv", "_terms.csv"):
                 out.with_name(out.stem + ending).touch()
         report = {"held": {"weights": 1}, "travels": {"all_gather": 1}}
-        return json.dumps([report | {"seconds": [[0.5, 0.4]]}])
+        return json.dumps([report | {"seconds": [[0.5, 0.4, 9]]}])
 
     monkeypatch.setattr(gpu.Machine, "python", python)
     return words

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "checkpoint",
+        "collectives",
         "distributed",
         "evaluation",
         "finetuning",
@@ -18,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={
         "checkpoint": ["fingerprint", "load_checkpoint", "save_checkpoint"],
+        "collectives": ["Collectives", "collective"],
         "distributed": [
             "RowsApart",
             "add_up",
