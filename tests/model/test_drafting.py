@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from r1.model import drafting
 from r1.model.config import ModelConfig
 from r1.model.drafting import (
     LookupDrafter,
@@ -158,35 +159,88 @@ def test_at_temperature_0_the_text_is_the_same_token_by_token(name, depth):
         assert done.per_pass == 3
 
 
-@pytest.mark.parametrize(("depth", "n"), [(1, 3000), (2, 1000)])
-def test_the_whole_sampler_writes_the_distribution_of_the_model(depth, n):
-    """Two tokens behind a prompt, n times, against the exact probabilities."""
+def every_way(write):
+    """The probability of each text that `write(choose)` can write, however it does.
+
+    `choose` takes the chances of what may come and says which one comes; each of them
+    does, in one run or another.
+    """
+    total, left = {}, [[]]
+    while left:
+        script, taken, chance = left.pop(), [], 1.0
+
+        def choose(chances, script=script, taken=taken):
+            nonlocal chance
+            if len(taken) == len(script):
+                first, *others = (n for n, c in enumerate(chances) if c > 0)
+                left.extend([*taken, other] for other in others)
+                script.append(first)
+            taken.append(script[len(taken)])
+            chance *= chances[taken[-1]]
+            return taken[-1]
+
+        text = tuple(write(choose))
+        total[text] = total.get(text, 0.0) + chance
+    return total
+
+
+def alone(model, text, length, ends):
+    """The probability of each text that the model writes behind one without drafts."""
+    with torch.no_grad():
+        p = distribution(model(torch.tensor([text]))[0, -1]).tolist()
+    total = {}
+    for token, chance in enumerate(p):
+        over = length == 1 or token in ends
+        rest = {(): 1.0} if over else alone(model, [*text, token], length - 1, ends)
+        total |= {(token, *more): chance * part for more, part in rest.items()}
+    return total
+
+
+@pytest.mark.parametrize(
+    ("depth", "vocab", "length", "ends"), [(1, 3, 3, (EOS_ID,)), (2, 2, 4, ())]
+)
+def test_the_whole_sampler_writes_the_distribution_of_the_model(
+    monkeypatch, depth, vocab, length, ends
+):
+    """Every text behind a prompt: all draws and all checks, added up."""
     torch.manual_seed(3)
     config = replace(
-        CONFIG, vocab_size=4, n_layers=1, n_dense_layers=1, initializer_range=0.5
+        CONFIG, vocab_size=vocab, n_layers=1, n_dense_layers=1, initializer_range=0.5
     )
     config = replace(config, num_nextn_predict_layers=depth)
     model = Model(config).double().eval()
-    prompt = [3, 0]
-    with torch.no_grad():
-        p1 = distribution(model(torch.tensor([prompt]))[0, -1])
-        after = torch.tensor([[*prompt, x] for x in range(4)])
-        p2 = distribution(model(after)[:, -1])
-    chances = p1[:, None] * p2
-    chances[1] = 0.0  # token 1 ends a text
-    generator, counts = torch.Generator().manual_seed(0), torch.zeros(4, 4).double()
-    ended = 0
-    for _ in range(n):
+    prompt, kinds = [vocab - 1, 0], set()
+
+    @torch.no_grad()
+    def write(choose):
+        def drawn(p, generator):
+            return torch.tensor([choose((p[0] / p[0].sum()).tolist())])
+
+        def checked(drafts, q, p, generator):
+            # Just below or just above p / q, where a draft is still kept or no more.
+            uniform = torch.zeros(drafts.shape).double()
+            for n, draft in enumerate(drafts[0].tolist()):
+                ratio = (p[0, n, draft] / q[0, n, draft]).clamp(max=1).item()
+                keep = choose([1 - ratio, ratio])
+                kinds.add((drafts.shape[1], n, keep))
+                uniform[0, n] = ratio * (1 - 1e-9 if keep else 1 + 1e-9)
+                if not keep:
+                    break
+            with mock.patch.object(torch, "rand", return_value=uniform):
+                return accept(drafts, q, p, generator)
+
+        monkeypatch.setattr(drafting, "draw", drawn)
+        monkeypatch.setattr(drafting, "accept", checked)
         drafter = MTPDrafter(model)
-        text = sample_with_drafts(model, prompt, drafter, 2, 1.0, generator).tokens
-        if len(text) == 1:
-            assert text == [1]
-            ended += 1
-        else:
-            counts[tuple(text)] += 1
-    outcomes = torch.cat([counts.flatten(), torch.tensor([float(ended)])])
-    chances = torch.cat([chances.flatten(), p1[1:2]])
-    assert abs(exceeds(outcomes, chances)) < 4
+        steps = drafting.drafted_steps(model, prompt, drafter, length, ends=ends)
+        return [token for step in steps for token in step.tokens]
+
+    found, due = every_way(write), alone(model, prompt, length, ends)
+    assert found.keys() == due.keys()
+    for text, chance in due.items():
+        assert found[text] == pytest.approx(chance, abs=1e-14)
+    # each draft of a pass is kept in some way, and rejected in another
+    assert {(depth, n, keep) for n in range(depth) for keep in (0, 1)} <= kinds
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
