@@ -29,7 +29,7 @@
       button.textContent += " as the link has it";
     const said = document.createElement("p");
     said.className = "live-said";
-    said.role = "status";
+    said.setAttribute("role", "status");
     button.addEventListener("click", async () => {
       if (figure.dataset.state === "loading") return;
       figure.dataset.state = "loading";
