@@ -113,7 +113,7 @@ def moves(ours, base):
 def spelled(numbers):
     """16-bit numbers as text: high bytes, low bytes, zlib, base64."""
     high, low = (numbers >> 8).astype(np.uint8), (numbers & 255).astype(np.uint8)
-    packed = zlib.compress(high.tobytes() + low.tobytes(), 9)
+    packed = zlib.compress(high.tobytes() + low.tobytes())
     return base64.b64encode(packed).decode()
 
 
