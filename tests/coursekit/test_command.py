@@ -1,7 +1,10 @@
 """The command line, as the guides show it."""
 
 import json
+import runpy
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from coursekit.authoring.notebooks import starter
 
 COMMANDS = ["build", "check", "grade", "prove", "export", "leaderboard", "similar"]
 FOLDER = str(Path(__file__).parent.parent / "assignments" / "example")
+ASKED = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -25,6 +29,20 @@ def test_every_command_explains_itself(name, capsys):
     (commands,) = command.parser()._subparsers._group_actions
     silent = [one.dest for one in commands.choices[name]._actions if not one.help]
     assert not silent
+
+
+def test_the_package_is_a_program_that_can_be_asked_to_end(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["coursekit", "--help"])
+    before = {number: signal.getsignal(number) for number in ASKED}
+    try:
+        with pytest.raises(SystemExit):
+            runpy.run_path(command.__file__, run_name="__main__")
+        handlers = [signal.getsignal(number) for number in ASKED]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert handlers == [signal.default_int_handler] * 2
+    assert "usage: python -m coursekit" in capsys.readouterr().out
 
 
 def test_a_release_and_a_solution_are_built(tmp_path, capsys):

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hostile import below
-from interrupted import begin, call, end, until
+from interrupted import begin, end, until
 
 from coursekit import __main__ as command
 from coursekit.__main__ import PROBLEMS
@@ -26,6 +25,7 @@ from coursekit.grading.results import Result
 from coursekit.grading.submissions import Submission
 from coursekit.grading.tables import read_table, write_table
 from coursekit.reports.report import distribution, row_of, table
+from coursekit.walls.begin import template
 from coursekit.walls.sandbox import WALLS, opened
 
 FOLDER = Path(__file__).parent.parent / "assignments" / "example"
@@ -181,16 +181,10 @@ def waits(judge, place: Path):
     return mark
 
 
-# The command as users give it, but for this `mark`.
-COMMAND = """
-import runpy, sys
-from pathlib import Path
-sys.path[:0] = TESTS
-from coursekit.grading import grade
-from test_grading_grade import waits
-grade.mark = waits(grade.mark, Path())
-runpy.run_module("coursekit", run_name="__main__")
-"""
+def with_own_template() -> None:
+    """As in a process that the command begins; here others have made one before."""
+    template.cache_clear()
+    template()
 
 
 def test_a_real_class_that_is_ended_twice_is_taken_up_again(walls, tmp_path):
@@ -208,13 +202,13 @@ def test_a_real_class_that_is_ended_twice_is_taken_up_again(walls, tmp_path):
     until(lambda: below() <= before)
 
     place.unlink()
-    real = COMMAND.replace("TESTS", repr(sys.path))
-    told = call(tmp_path, "--jobs", "1")
-    with subprocess.Popen([sys.executable, "-c", real, *told], cwd=tmp_path) as grader:
-        until(place.exists)
-        family = psutil.Process(grader.pid).children(recursive=True)
-        assert len(family) >= 3  # a judge, and what is in the sandbox
-        grader.kill()
+    mark = waits(grading.mark, tmp_path)
+    grader = begin(tmp_path, "--jobs", "1", before=with_own_template, mark=mark)
+    until(place.exists)
+    family = psutil.Process(grader).children(recursive=True)
+    assert len(family) >= 4  # template, guard and keeper, and a judge
+    os.kill(grader, signal.SIGKILL)
+    assert end(tmp_path, grader)[0] == -signal.SIGKILL
     _, left = psutil.wait_procs(family, timeout=20)
     assert not left
 
