@@ -104,9 +104,9 @@ def test_generation_agrees_token_by_token(config):
         eos_token_id=EOS_ID,
         pad_token_id=EOS_ID,
     )
-    for prompt, row in zip(prompts.tolist(), out[:, 7:].tolist(), strict=True):
-        want = row[: row.index(EOS_ID) + 1] if EOS_ID in row else row
-        assert sample(ours, [prompt], 20, temperature=0.0)[0] == want
+    written = sample(ours, prompts.tolist(), 20, temperature=0.0)
+    for text_of_ours, row in zip(written, out[:, 7:].tolist(), strict=True):
+        assert text_of_ours == (row[: row.index(EOS_ID) + 1] if EOS_ID in row else row)
 
 
 @pytest.mark.parametrize("name", ["tiny", "one module", "two modules, yarn"])
