@@ -8,6 +8,8 @@ rule can check. Files in `experiments/settings` say what is trained, and those i
         -m experiments.grpo_trl --config experiments/settings/gsm8k_0.5b_24gb.yaml \\
         --task train.jsonl
 
+Two processes on a CPU begin with `torchrun --standalone --nproc-per-node 2 -m
+experiments.grpo_trl`: accelerate begins one there, whatever its file says.
 Every setting of TRL's GRPOConfig and ModelConfig is an option too. Needs
 `pip install 'inside-deepseek-r1[trl]'`.
 
@@ -21,7 +23,7 @@ name, or the same number, does not mean the same:
 | temperature | sampling.temperature | none: both divide the logits of the loss too |
 | epsilon, epsilon_high | loss.clip | none |
 | loss_type="grpo" | how="sequence" | none |
-| loss_type="bnpo" | how="token" | of each part of the gradient, not of the update |
+| loss_type="bnpo" | how="token" | divides by the tokens of each part of an update |
 | loss_type="dapo" | how="token" | divides by the mean tokens of an update |
 | loss_type="dr_grpo" | how="constant" | constant = answers * max_completion_length |
 | scale_rewards="none" | scale=False | none |
