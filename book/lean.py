@@ -27,6 +27,7 @@ NEEDS = {
     "exercise.css": r'class="[^"]*\b(?:exercise|solution)\b',
     "launch.js": r"hub/user-redirect",
     "live.": r'class="live"',
+    "touch.": r'class="touch"',
     "mystnb.": r'class="[^"]*\b(?:cell|cell_output)\b',
     "proof.css": r'class="[^"]*\bproof\b',
     "pygments.css": CODE,

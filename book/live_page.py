@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import live_weights
+import touch_page
 
 from r1.model.files import write_atomically
 
 BOOK = Path(__file__).resolve().parent
 STATIC, STILLS = BOOK / "_static", BOOK / "stills"
-PLACE = re.compile(r"^<!-- live: (\w+) -->$", re.MULTILINE)
+PLACE = re.compile(r"^<!-- (live|touch): (\w+) -->$", re.MULTILINE)
 
 
 class Form(NamedTuple):
@@ -158,8 +159,13 @@ def figure(name):
 
 
 def with_figures(text):
-    """A text with its figures in their places."""
-    return PLACE.sub(lambda found: f"```{{raw}} html\n{figure(found[1])}\n```", text)
+    """A text with its figures in their places, those of touch_page.py too."""
+
+    def put(found):
+        made = touch_page.figure if found[1] == "touch" else figure
+        return f"```{{raw}} html\n{made(found[2])}\n```"
+
+    return PLACE.sub(put, text)
 
 
 # Pictures
@@ -235,10 +241,11 @@ def setup(app):
     """Put the figures into what is read, and give their pages style and script."""
 
     def source(app, name, text):
-        if "<!-- live: " not in text[0]:
+        if "<!-- live: " not in text[0] and "<!-- touch: " not in text[0]:
             return
-        for form in PLACE.findall(text[0].replace("\\n", "\n")):
-            app.env.note_dependency(str(STILLS / f"{form}.html"))
+        for kind, form in PLACE.findall(text[0].replace("\\n", "\n")):
+            if kind == "live":
+                app.env.note_dependency(str(STILLS / f"{form}.html"))
         if not app.env.doc2path(name).endswith(".ipynb"):
             text[0] = with_figures(text[0])
             return

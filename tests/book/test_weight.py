@@ -30,6 +30,9 @@ USES = {
     "memory.js": "memory-figure",
     "bill.js": "bill-figure",
     "live.": "live",
+    "touch.": "touch",
+    "router.js": "router-figure",
+    "hacker.js": "hacker-figure",
 }
 NEVER = ("fontawesome.js", "searchtools.js", "searchindex.js", "doctools.js")
 LATER = ("tippy", "popper", "minisearch", "sections.js")  # when a reader asks for them

@@ -1,0 +1,104 @@
+// The figure of chapter 06: a draft from q is kept or replaced so that p comes out. The
+// rule is that of accept in r1/model/drafting.py; a browser test compares the two.
+touch("draft-figure", (t) => {
+  const TOKENS = ["a", "b", "c", "d", "e"];
+  const range = (n) => Array.from({ length: n }, (_, i) => i);
+  const sum = (values) => values.reduce((a, b) => a + b, 0);
+  const share = (heights) => heights.map((h) => h / sum(heights));
+  const residual = (p, q) => {
+    const missing = p.map((x, i) => Math.max(0, x - q[i]));
+    return sum(missing) > 0 ? share(missing) : p;
+  };
+  const pick = (weights, u) => {
+    let left = u * sum(weights);
+    return Math.max(0, weights.findIndex((w) => (left -= w) < 0));
+  };
+  // One draft: what is drafted, whether it is kept, and what is written.
+  const write = (p, q, draft, u, v) => {
+    const kept = u * q[draft] < p[draft];
+    return { draft, kept, token: kept ? draft : pick(residual(p, q), v) };
+  };
+  const draw = (p, q, count) => {
+    const uniform = touch.random(6);
+    return range(count).map(() => write(p, q, pick(q, uniform()), uniform(), uniform()));
+  };
+  t.figure.compute = { share, residual, write, draw };
+  const START = { p: "5,3,1,6,2", q: "2,5,1,4,6" };
+  t.hidden("p", START.p);
+  t.hidden("q", START.q);
+  const bars = TOKENS.flatMap((name) => [`p of ${name}`, `q of ${name}`]);
+  t.choice("bar", "bar that is moved", bars);
+  t.slider("height", "its height", { min: 0, max: 10, start: 5 });
+  t.slider("count", "drafts that are drawn", { min: 0, max: 12, start: 8, show: (x) => (2 ** x).toLocaleString("en-US") });
+  const both = t.drawing(190);
+  const came = t.drawing(160);
+  t.key([["a", "p, the model"], ["b", "q, the drafts"], ["c", "kept"], ["d", "replaced"]]);
+  const said = t.numbers();
+  const place = (x, y) => {
+    const at = both.back(x);
+    const i = Math.min(TOKENS.length - 1, Math.max(0, Math.floor(at)));
+    return [2 * i + (at - i > 0.5), Math.round(Math.min(10, Math.max(0, both.up(y))))];
+  };
+  let held = null;
+  both.touched((x, y, first) => {
+    const [bar, height] = place(x, y);
+    if (first) held = bar;
+    t.move({ bar: bars[held], height });
+  });
+  let before = {};
+  return () => {
+    const { state } = t;
+    const heights = { p: state.p.split(",").map(Number), q: state.q.split(",").map(Number) };
+    const [which, , name] = state.bar.split(" ");
+    const i = TOKENS.indexOf(name);
+    const same = before.p === state.p && before.q === state.q;
+    if (before.height !== undefined && same && (before.bar === state.bar || before.height !== state.height)) {
+      heights[which][i] = state.height;
+      if (sum(heights[which]) === 0) heights[which][i] = 1; // a distribution has some mass
+      state[which] = heights[which].join(",");
+    }
+    const slider = t.figure.querySelector("#draft-height");
+    slider.value = state.height = heights[which][i];
+    t.figure.querySelector("output[for=draft-height]").value = state.height;
+    slider.setAttribute("aria-valuetext", String(state.height));
+    before = { p: state.p, q: state.q, bar: state.bar, height: state.height };
+
+    const [p, q] = [share(heights.p), share(heights.q)];
+    const kept = sum(p.map((x, k) => Math.min(x, q[k])));
+    const ticks = TOKENS.map((text, k) => [k + 0.5, text]);
+    both.frame({
+      x: [0, TOKENS.length], y: [0, 10], xTicks: ticks, yTicks: [[0, "0"], [5, "5"], [10, "10"]],
+      title: "heights of p and q; drag a bar",
+    });
+    const unit = both.x(1) - both.x(0);
+    TOKENS.forEach((_, k) => {
+      both.bar(both.x(k + 0.28), 0.36 * unit, 0, heights.p[k], "a");
+      both.bar(both.x(k + 0.72), 0.36 * unit, 0, heights.q[k], "b");
+    });
+    const count = 2 ** state.count;
+    const drawn = draw(p, q, count);
+    const green = TOKENS.map((_, k) => drawn.filter((d) => d.kept && d.token === k).length / count);
+    const red = TOKENS.map((_, k) => drawn.filter((d) => !d.kept && d.token === k).length / count);
+    const top = Math.max(0.3, ...p, ...green.map((x, k) => x + red[k])) * 1.05;
+    came.frame({
+      x: [0, TOKENS.length], y: [0, top], xTicks: ticks,
+      yTicks: [[0, "0"], [top / 2, (top / 2).toFixed(2)], [top, top.toFixed(2)]],
+      title: "what is written; the outline is p",
+    });
+    TOKENS.forEach((_, k) => {
+      came.bar(came.x(k + 0.5), 0.7 * unit, 0, green[k], "c");
+      came.bar(came.x(k + 0.5), 0.7 * unit, green[k], green[k] + red[k], "d");
+      came.bar(came.x(k + 0.5), 0.7 * unit, 0, p[k], "outline");
+    });
+    const off = sum(p.map((x, k) => Math.abs(x - green[k] - red[k]))) / 2;
+    const last = drawn[count - 1];
+    said.textContent =
+      `A draft is kept with probability ${kept.toFixed(3)}. Of ${count.toLocaleString("en-US")} drafts ` +
+      `${drawn.filter((d) => d.kept).length.toLocaleString("en-US")} were kept. ` +
+      `The last one was ${TOKENS[last.draft]}, and ${last.kept ? "it was kept" : `${TOKENS[last.token]} was written instead`}. ` +
+      `What is written differs from p by ${off.toFixed(3)} (total variation).`;
+    Object.assign(said.dataset, { kept, off });
+    both.words(`p is ${p.map((x) => x.toFixed(2)).join(", ")}, q is ${q.map((x) => x.toFixed(2)).join(", ")}.`);
+    came.words(`Written: ${green.map((x, k) => (x + red[k]).toFixed(2)).join(", ")}.`);
+  };
+});

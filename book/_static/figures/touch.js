@@ -1,0 +1,239 @@
+// What the figures of the class "touch" share: controls with their values, drawings with
+// axes, and a state that stands in the page's address, so that a reader can send it.
+//
+// A figure is touch("NAME-figure", (t) => draw): the function makes controls and
+// drawings by t and returns what is called whenever a control has moved. What it computes
+// it also hands out as t.figure.compute, which the tests compare with r1.
+window.touch = (id, build) => {
+  const make = (tag, parent, set = {}) => {
+    const svg = parent.namespaceURI.endsWith("svg") || tag === "svg";
+    const node = svg
+      ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+      : document.createElement(tag);
+    for (const [name, value] of Object.entries(set))
+      if (name === "text") node.textContent = value;
+      else if (value !== undefined) node.setAttribute(name, value);
+    parent.append(node);
+    return node;
+  };
+
+  // A drawing: its width is that of the page, and its labels keep their size.
+  const drawing = (figure, height, set) => {
+    const box = make("div", figure, { class: "touch-drawing" });
+    const heading = make("p", box, { class: "touch-title" });
+    const svg = make("svg", box, { role: "img", height, "aria-label": "" });
+    const { left = 40, right = 8, top = 8, bottom = 34 } = set;
+    const self = { svg, words: (text) => svg.setAttribute("aria-label", text) };
+    self.node = (tag, at) => make(tag, svg, at);
+    self.frame = ({ x, y, xTicks = [], yTicks = [], xLabel = "", title = "", log, bare }) => {
+      const width = Math.max(240, box.clientWidth || 640);
+      svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      svg.setAttribute("width", width);
+      svg.replaceChildren();
+      heading.textContent = title;
+      const of = log ? Math.log : (v) => v;
+      const across = width - left - right;
+      self.x = (v) => left + (across * (of(v) - of(x[0]))) / (of(x[1]) - of(x[0]));
+      self.y = (v) =>
+        height - bottom - ((height - top - bottom) * (v - y[0])) / (y[1] - y[0]);
+      self.back = (pixels) => {
+        const share = (pixels - left) / across;
+        const v = of(x[0]) + share * (of(x[1]) - of(x[0]));
+        return log ? Math.exp(v) : v;
+      };
+      self.up = (pixels) =>
+        y[0] + ((height - bottom - pixels) / (height - top - bottom)) * (y[1] - y[0]);
+      const ends = { x1: self.x(x[0]), x2: self.x(x[1]) };
+      if (!bare) self.node("line", { ...ends, y1: self.y(y[0]), y2: self.y(y[0]), class: "axis" });
+      for (const [at, text] of yTicks) {
+        self.node("line", { ...ends, y1: self.y(at), y2: self.y(at), class: "grid" });
+        self.text(left - 5, self.y(at) + 4, text, "end");
+      }
+      for (const [at, text] of xTicks)
+        self.text(self.x(at), height - bottom + 14, text, at === x[1] ? "end" : "middle");
+      if (xLabel) self.text(left + across / 2, height - 4, xLabel, "middle");
+    };
+    self.text = (x, y, text, anchor = "start", kind) =>
+      self.node("text", { x, y, "text-anchor": anchor, class: kind, text });
+    self.line = (points, kind) => {
+      const path = points.map(([x, y]) => `${self.x(x).toFixed(1)},${self.y(y).toFixed(1)}`);
+      return self.node("polyline", { points: path.join(" "), class: `line ${kind}` });
+    };
+    self.bar = (x, width, from, to, kind, set = {}) => {
+      const [a, b] = [self.y(from), self.y(to)];
+      const at = { x: x - width / 2, width, y: Math.min(a, b), height: Math.abs(a - b) };
+      return self.node("rect", { ...at, class: kind, ...set });
+    };
+    self.dot = (x, y, kind, r = 5) =>
+      self.node("circle", { cx: self.x(x), cy: self.y(y), r, class: kind });
+    self.rule = (x, kind = "rule") =>
+      self.node("line", {
+        x1: self.x(x), x2: self.x(x), y1: top, y2: height - bottom, class: kind,
+      });
+    // Calls act(x, y, first) with a place in pixels while a finger or the mouse is down.
+    self.touched = (act) => {
+      let down = false;
+      svg.classList.add("touched");
+      const place = (event, first) => {
+        const at = svg.getBoundingClientRect();
+        const scale = svg.viewBox.baseVal.width / at.width;
+        act((event.clientX - at.left) * scale, (event.clientY - at.top) * scale, first);
+      };
+      svg.addEventListener("pointerdown", (event) => {
+        down = true;
+        place(event, true);
+      });
+      svg.addEventListener("pointermove", (event) => down && place(event, false));
+      window.addEventListener("pointerup", () => (down = false));
+    };
+    return self;
+  };
+
+  const begin = () => {
+    const figure = document.getElementById(id);
+    if (!figure) return;
+    const name = id.replace("-figure", "");
+    const state = {};
+    const starts = {};
+    const set = {}; // by name: brings a control to a value
+    let draw = () => {};
+    const controls = make("div", figure, { class: "touch-controls" });
+    const place = (field, label) => {
+      const box = make("div", controls);
+      const key = `${name}-${field}`;
+      make("label", box, { for: key, text: label });
+      return [box, key];
+    };
+    const add = (field, start, bring) => {
+      starts[field] = state[field] = start;
+      set[field] = bring;
+    };
+    const moved = () => {
+      draw();
+      keep();
+    };
+    const t = { figure, state, make: (tag, set) => make(tag, figure, set), node: make };
+    t.slider = (field, label, { min, max, step = 1, start, show = String }) => {
+      const [box, key] = place(field, label);
+      const output = make("output", box, { for: key });
+      const input = make("input", box, { type: "range", id: key, name: field, min, max, step });
+      add(field, start, (value) => {
+        input.value = value;
+        state[field] = Number(input.value); // within its ends
+        output.value = show(state[field]);
+        input.setAttribute("aria-valuetext", output.value);
+      });
+      input.addEventListener("input", () => {
+        set[field](input.value);
+        moved();
+      });
+    };
+    t.choice = (field, label, options, start = options[0]) => {
+      const [box, key] = place(field, label);
+      const select = make("select", box, { id: key, name: field });
+      for (const text of options) make("option", select, { text });
+      add(field, start, (value) => {
+        if (options.includes(value)) select.value = state[field] = value;
+      });
+      select.addEventListener("change", () => {
+        set[field](select.value);
+        moved();
+      });
+    };
+    t.field = (field, label, start, longest) => {
+      const [box, key] = place(field, label);
+      box.className = "touch-wide";
+      const at = { id: key, name: field, type: "text", maxlength: longest };
+      const input = make("input", box, { ...at, spellcheck: "false", autocomplete: "off" });
+      add(field, start, (value) => {
+        input.value = state[field] = String(value).slice(0, longest);
+      });
+      input.addEventListener("input", () => {
+        state[field] = input.value;
+        moved();
+      });
+    };
+    // A value that is moved in a drawing and not by a control.
+    t.hidden = (field, start) => add(field, start, (value) => (state[field] = value));
+    t.move = (values) => {
+      for (const [field, value] of Object.entries(values)) set[field](value);
+      moved();
+    };
+    t.drawing = (height, set = {}) => drawing(figure, height, set);
+    t.numbers = () => make("p", figure, { class: "touch-numbers", "data-say": "" });
+    t.key = (entries) => {
+      const list = make("p", figure, { class: "touch-key" });
+      for (const [kind, text] of entries) {
+        const entry = make("span", list);
+        make("span", entry, { class: `swatch ${kind}` });
+        entry.append(` ${text}`);
+      }
+    };
+
+    // The address holds what differs from the start: ?router=gamma:3,k:2.
+    const keep = () => {
+      const changed = Object.entries(state).filter(([f, v]) => v !== starts[f]);
+      const query = new URLSearchParams(location.search);
+      if (changed.length)
+        query.set(name, changed.map(([f, v]) => `${f}:${encodeURIComponent(v)}`).join(","));
+      else query.delete(name);
+      const said = query.toString();
+      pending ??= setTimeout(() => {
+        pending = null;
+        try {
+          history.replaceState(null, "", later);
+        } catch {} // a page without an address, or too many moves a minute
+      }, 300);
+      later = `${location.pathname}${said && "?"}${said}${location.hash}`;
+    };
+    let pending = null;
+    let later = "";
+    const sent = () => {
+      const said = new URLSearchParams(location.search).get(name);
+      if (!said) return false;
+      for (const part of said.split(",")) {
+        const [field, value] = part.split(":");
+        try {
+          if (field in set && value !== undefined) set[field](decodeURIComponent(value));
+        } catch {} // a broken address: what is whole of it is taken
+      }
+      return true;
+    };
+
+    draw = build(t);
+    const buttons = make("p", figure, { class: "touch-buttons" });
+    const again = make("button", buttons, { type: "button", text: "Start again" });
+    again.addEventListener("click", () => t.move(starts));
+    const link = make("button", buttons, { type: "button", text: "Copy a link to this" });
+    const copied = make("span", buttons, { role: "status", class: "touch-copied" });
+    link.addEventListener("click", async () => {
+      const address = `${location.href.replace(/[?#].*/, "")}${later.replace(/^[^?]*/, "").replace(/#.*/, "")}#${id}`;
+      try {
+        await navigator.clipboard.writeText(address);
+        copied.textContent = "Copied.";
+      } catch {
+        copied.textContent = address;
+      }
+    });
+    for (const [field, value] of Object.entries(starts)) set[field](value);
+    later = `${location.pathname}${location.search}${location.hash}`;
+    if (sent() && location.hash === `#${id}`) requestAnimationFrame(() => figure.scrollIntoView());
+    draw();
+    let width = figure.clientWidth;
+    new ResizeObserver(() => {
+      if (figure.clientWidth === width) return;
+      width = figure.clientWidth;
+      draw();
+    }).observe(figure);
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
+};
+
+// The same numbers on every machine: mulberry32, uniform in [0, 1).
+window.touch.random = (seed) => () => {
+  seed = (seed + 0x6d2b79f5) | 0;
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+};
