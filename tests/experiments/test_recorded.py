@@ -10,6 +10,7 @@ from experiments import (
     after,
     at_test_time,
     base,
+    beside_trl,
     beyond,
     distill,
     fp8,
@@ -47,6 +48,7 @@ GRIDS = {
     "after": after.RUNS,
     "pipeline": pipeline.RUNS,
     "sparse": sparse.RUNS,
+    "beside_trl": beside_trl.RUNS,
 }
 
 
