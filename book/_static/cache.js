@@ -45,7 +45,10 @@ document.addEventListener("DOMContentLoaded", () => {
         cell.dataset.value = value;
         cell.textContent = text;
       };
-      show("token", token, unit(token));
+      // The bar of a small cache is a sliver, so its share is said, too.
+      const times = most / token;
+      const part = times > 1 ? `, 1/${times < 10 ? Number(times.toFixed(1)) : Math.round(times)}` : "";
+      show("token", token, unit(token) + part);
       show("all", all, unit(all));
       show("gpus", gpus, gpus.toLocaleString("en-US"));
       row.querySelector(".cache-bar").style.width = `${(100 * token) / most}%`;
