@@ -22,8 +22,6 @@ from coursekit.testing.student import Student, StudentError
 from coursekit.walls import begin, bubble, filters, kernel, sandbox
 from coursekit.walls.sandbox import Ended, Limits, NoSandbox, opened
 
-pytestmark = pytest.mark.alone
-
 LIMITS = Limits(memory=2**28, processes=24)
 # A keeper without its bans and its looks, so that only the kernel is in a bomb's way.
 FREE = """
@@ -127,6 +125,7 @@ def throw(box, source: str) -> bool:
     return answer == (3, True)
 
 
+@pytest.mark.alone  # what a bomb does to others is no fault of theirs
 def test_a_bomb_anywhere_is_held_by_the_kernel_and_the_next_one_is_judged(boxes):
     top, done = 0, []
 
@@ -156,11 +155,12 @@ def test_memory_is_held_by_the_kernel_and_the_keeper_outlives_it(free):
     with sandbox._opened(begin.by_template, LIMITS, {}) as box:
         box.start()
         with pytest.raises(Ended):
-            box.cell(f"{hog}while True: pass", 1, seconds=2)
+            box.cell(f"{hog}while True: pass", 1, seconds=1)
         (folder,) = kernel.places()["memory"].glob(f"{kernel.PREFIX}_{os.getpid()}_*")
         peak = [folder / n for n in ("memory.peak", "memory.max_usage_in_bytes")]
         held = max(int(path.read_text()) for path in peak if path.exists())
-        assert held <= LIMITS.memory + LIMITS.disk + sandbox.KEPT < 8 * 150 * 2**20
+        most = LIMITS.memory + LIMITS.disk + sandbox.KEPT
+        assert LIMITS.memory < held <= most < 8 * 150 * 2**20
         box.start()
         assert box.cell("1", 1) == ""
 
