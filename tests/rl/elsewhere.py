@@ -3,8 +3,9 @@
 A tensor of this device holds its numbers in a tensor of the CPU. An operation that gets
 tensors of both devices fails as it does on a GPU, with the same exceptions: copies,
 row numbers on the CPU, and a single number of the CPU where others are computed with
-it one by one. torch's FakeTensorMode finds the same mixes, but its tensors hold no
-numbers, and what a step computes next depends on the tokens that it has drawn.
+it one by one. torch's FakeTensorMode finds the same mixes, but it makes no weights of a
+GPU where torch is built without CUDA, and its tensors hold no numbers: what a step
+computes next depends on the tokens that it has drawn.
 """
 
 from contextlib import contextmanager
