@@ -1,32 +1,10 @@
 """Every page in a real browser: light, dark and on a phone."""
 
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
-from visits import MODES, SCREENS, serve, visit
-
-from r1.cost.bill import PEAK, PRICES, ServiceDay, TrainingBill
-from r1.cost.counting import (
-    attention_flops,
-    count_gpus,
-    kv_cache_bytes,
-    training_flops,
-)
-from r1.cost.schedule import (
-    METHODS,
-    Times,
-    bubble_formula,
-    bubbles,
-    dualpipev,
-    interleaved,
-    makespan,
-    peak_activations,
-    simulate,
-)
-from r1.model.config import ModelConfig
+from visits import MODES, SCREENS, open_tabs, serve, visit
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,21 +18,17 @@ def pages():
 
 
 @pytest.fixture(scope="module")
-def contexts(browser):
+def tabs(browser):
     """One for each way of looking, so that what pages share is loaded once."""
-    opened = {mode: browser.new_context(**MODES[mode]) for mode in MODES}
-    yield opened
-    for context in opened.values():
-        context.close()
+    with open_tabs(browser, MODES) as tabs:
+        yield tabs
 
 
-@pytest.mark.parametrize("screen", ["desk", "phone"])
 @pytest.mark.parametrize("name", pages())
-def test_a_page_is_whole_quiet_and_accessible(name, screen, contexts, address):
+def test_a_page_is_whole_quiet_and_accessible(name, tabs, address):
     by_turns = pages().index(name) % 2
-    modes = SCREENS[by_turns if screen == "desk" else -1]
-    found = visit(contexts[modes[0]], address, name, *modes)
-    assert found == {mode: {} for mode in modes}
+    desk, phone = visit(tabs, address, name, [SCREENS[by_turns], SCREENS[-1]])
+    assert desk | phone == {mode: {} for mode in MODES}
 
 
 PAGE = """<!doctype html><html lang="en"><head><title>Page</title>
@@ -84,6 +58,12 @@ PLANTED = {
     "one_link_like_words": (
         "a + a { color: #111; text-decoration: none }",
         f"{LINKS}<p>Words, <a href='#'>one</a> <a href='#'>two</a>.</p>{LINKS}",
+        ALL,
+        "accessibility",
+    ),
+    "dark_from_elsewhere": (
+        "aside div { position: absolute; inset: 0; z-index: -1; background: #555 }",
+        "<aside><div></div></aside>",
         ALL,
         "accessibility",
     ),
@@ -146,487 +126,20 @@ def shelves():
     return pages
 
 
-@pytest.mark.parametrize("modes", SCREENS, ids="-".join)
-def test_a_fault_of_each_kind_is_found_in_its_modes_and_in_no_other(
-    modes, contexts, tmp_path
-):
+def test_a_fault_of_each_kind_is_found_in_its_modes_and_in_no_other(tabs, tmp_path):
     due, found = {}, {}
     with serve(tmp_path) as address:
         for shelf in shelves():
             page, name = PAGE.format(shelf["style"], shelf["content"]), shelf["name"]
             (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
-            due[name] = {
-                mode: sorted(k for k, faulty in shelf["due"].items() if mode in faulty)
-                for mode in modes
-            }
-            seen = visit(contexts[modes[0]], address, name, *modes)
-            found[name] = {mode: sorted(kinds) for mode, kinds in seen.items()}
-    if modes[0] == "dark":  # what is said before the turn is heard after it
-        for kinds in due.values():
-            heard = {"console", OUT} & set(kinds["dark"])
-            kinds["light"] = sorted(heard | set(kinds["light"]))
+            on_screens = visit(tabs, address, name, SCREENS)
+            for modes, seen in zip(SCREENS, on_screens, strict=True):
+                kinds = {
+                    mode: {k for k, faulty in shelf["due"].items() if mode in faulty}
+                    for mode in modes
+                }
+                if modes[0] == "dark":  # what is said before the turn is heard after it
+                    kinds["light"] |= {"console", OUT} & kinds["dark"]
+                due[name, modes[0]] = kinds
+                found[name, modes[0]] = {mode: set(seen[mode]) for mode in modes}
     assert found == due
-
-
-# Exponents of two, but for the layers: heads, width, latent, context, users.
-SIZES = [
-    {},
-    {"heads": 4, "width": 8, "layers": 27},
-    {"latent": 11, "context": 14, "users": 12},
-]
-
-
-@pytest.mark.parametrize("moved", SIZES)
-def test_the_cache_figure_counts_as_the_package_does(moved, browser, address):
-    page = browser.new_page()
-    page.goto(f"{address}/book/05_latent_attention.html", wait_until="load")
-    for name, value in moved.items():
-        page.locator(f"#cache-{name}").fill(str(value))
-    powers = {"heads": 7, "width": 7, "latent": 9, "context": 17, "users": 4} | moved
-    layers = powers.pop("layers", 61)
-    size = {name: 2**power for name, power in powers.items()}
-    v3, width = ModelConfig.deepseek_v3(), size["width"]
-    plain = replace(
-        v3,
-        n_layers=layers,
-        n_heads=size["heads"],
-        n_kv_heads=size["heads"],
-        q_lora_rank=0,
-        kv_lora_rank=0,
-        qk_nope_head_dim=0,
-        qk_rope_head_dim=width,
-        v_head_dim=width,
-    )
-    configs = {
-        "MHA": plain,
-        "GQA": replace(plain, n_kv_heads=min(8, size["heads"])),
-        "MQA": replace(plain, n_kv_heads=1),
-        "MLA": replace(plain, kv_lora_rank=size["latent"], qk_rope_head_dim=width // 2),
-    }
-    for kind, config in configs.items():
-        cells = page.locator(f"tr[data-kind={kind}] td")
-        shown = [int(cells.nth(i).get_attribute("data-value")) for i in range(3)]
-        context, users = size["context"], size["users"]
-        assert shown == [
-            kv_cache_bytes(config),
-            kv_cache_bytes(config, context * users),
-            count_gpus(config, context, users, memory=80e9),
-        ]
-    page.close()
-
-
-# Experts and length are exponents of two; shares are in percent, tokens in trillions.
-BILLS = [
-    {},
-    {"experts": 8, "length": 15, "share": 25.5, "prices": "V3"},
-    {"tokens": 7.5, "rent": 4.3, "watts": 1530, "billed": 31, "prices": "o1"},
-    {"experts": 0, "length": 10, "billed": 0, "prices": "R1 at night"},
-    {"other": 0, "research": 50, "rent": 0.5},
-]
-
-
-def the_bill(browser, address, moved=(), **mode):
-    """The page of chapter 10, with some factors moved."""
-    page = browser.new_page(**mode)
-    page.goto(f"{address}/book/10_bill.html", wait_until="load")
-    for name, value in dict(moved).items():
-        if name == "prices":
-            page.locator("#bill-prices").select_option(value)
-        else:
-            page.locator(f"#bill-{name}").fill(str(value))
-    return page
-
-
-def amounts(page, what="value"):
-    """Numbers of the figure by name: `value`, or where a bar goes `from` and `to`."""
-    script = """what => Object.fromEntries(
-      [...document.querySelectorAll("#bill-figure [data-what]")].map(
-        cell => [cell.dataset.what, Number(cell.dataset[what])]))"""
-    return page.evaluate(script, what)
-
-
-@pytest.mark.parametrize("moved", BILLS)
-def test_the_interactive_bill_adds_up_as_the_package_does(moved, browser, address):
-    page = the_bill(browser, address, moved)
-    start = {"experts": 3, "length": 12, "tokens": 14.8, "share": 39.06, "rent": 2.0}
-    start |= {"watts": 700.0, "billed": 100, "prices": "R1", "other": 124}
-    at = start | {"research": 0} | moved
-    config = replace(
-        ModelConfig.deepseek_v3(),
-        n_activated_experts=2 ** at["experts"],
-        n_expert_groups=1,
-        n_limited_groups=1,
-    )
-    bill = TrainingBill(
-        training_flops(config, 2 ** at["length"]),
-        tokens=at["tokens"] * 1e12,
-        utilization=at["share"] / 100,
-        other_hours=at["other"] * 1e3,
-        rent=float(at["rent"]),
-        watts=float(at["watts"]),
-    )
-    day, billed = ServiceDay(rent=float(at["rent"])), at["billed"] / 100
-    prices, half = PRICES[at["prices"]], replace(bill, utilization=1.0)
-    matrices = training_flops(config, 0) * bill.tokens / PEAK / 3600 * bill.rent
-    attention = attention_flops(config, 2 ** at["length"]) * bill.tokens
-    attention *= bill.rent / PEAK / 3600
-    expected = {
-        "flops": bill.flops_per_token,
-        "pretraining": bill.pretraining_hours,
-        "hours": bill.hours,
-        "days": bill.hours / 2048 / 24,
-        "matrices": matrices,
-        "attention": attention,
-        "below": bill.pretraining_hours * bill.rent - matrices - attention,
-        "other": bill.other_hours * bill.rent,
-        "dollars": bill.dollars,
-        "research": bill.dollars * at["research"] / 100,
-        "everything": bill.dollars * (1 + at["research"] / 100),
-        "energy": bill.megawatt_hours,
-        "hits": day.hits * prices.hit / 1e6,
-        "misses": day.misses * prices.miss / 1e6,
-        "written": day.written * prices.written / 1e6,
-        "unpaid": day.revenue(prices, billed) - day.revenue(prices),
-        "cost": -day.cost,
-        "profit": day.revenue(prices, billed) - day.cost,
-        "revenue": day.revenue(prices, billed),
-        "margin": day.margin(prices, billed),
-    }
-    # Hours are rounded to thousands there, so the full peak is a little off.
-    assert half.dollars == pytest.approx(
-        matrices + attention + bill.other_hours * bill.rent, abs=500 * bill.rent
-    )
-    shown = amounts(page)
-    assert shown == pytest.approx(expected, abs=1e-6)
-    if not moved:
-        dollars = page.locator("#bill-figure [data-what=dollars]").inner_text()
-        assert dollars == "$5.576 M"
-    page.close()
-
-
-WATERFALLS = [
-    "matrices attention below other dollars* research everything*",
-    "hits misses written unpaid cost profit*",
-]
-
-
-@pytest.mark.parametrize("moved", BILLS)
-def test_each_bar_of_a_waterfall_begins_where_the_one_before_ends(
-    moved, browser, address
-):
-    page = the_bill(browser, address, moved)
-    begin, end = amounts(page, "from"), amounts(page, "to")
-    for bars in WATERFALLS:
-        at = 0.0
-        for bar in bars.split():
-            name = bar.rstrip("*")
-            if bar != name:  # a total ends where the bars before it end
-                assert (begin[name], end[name]) == pytest.approx((0.0, at), abs=1e-6)
-            else:
-                assert begin[name] == pytest.approx(at, abs=1e-6)
-            at = end[name]
-    page.close()
-
-
-GRIPS = {
-    "matrices": ("tokens", -40),
-    "below": ("share", -60),
-    "other": ("other", 4),
-    "dollars": ("rent", -80),
-    "research": ("research", 20),
-    "unpaid": ("billed", -90),
-}
-
-
-@pytest.mark.parametrize("bar", GRIPS)
-@pytest.mark.parametrize("mode", ["light", "phone"])
-def test_the_end_of_a_bar_follows_the_pointer(bar, mode, browser, address):
-    factor, far = GRIPS[bar]
-    page = the_bill(browser, address, **MODES[mode])
-    grip = page.locator(f"#bill-figure [data-bar={bar}] .bill-grip")
-    grip.scroll_into_view_if_needed()
-    box, before = grip.bounding_box(), amounts(page)[bar]
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + far, y, steps=5)
-    now = grip.bounding_box()
-    # No farther from the pointer than one step of the slider.
-    track = page.locator(f"[data-bar={bar}] .bill-track").bounding_box()["width"]
-    assert now["x"] - box["x"] == pytest.approx(far, abs=2 + 0.02 * track)
-    page.mouse.up()
-    assert (amounts(page)[bar] > before) == (far > 0)
-    moved = float(page.locator(f"#bill-{factor}").input_value())
-    page.locator("#bill-figure button").click()
-    assert float(page.locator(f"#bill-{factor}").input_value()) != moved
-    assert amounts(page)[bar] == before
-    page.close()
-
-
-def test_every_factor_of_the_bill_moves_by_keys(browser, address):
-    page = the_bill(browser, address)
-    for name in page.locator("#bill-figure input").evaluate_all(
-        "inputs => inputs.map(input => input.name)"
-    ):
-        field, before = page.locator(f"#bill-{name}"), amounts(page)
-        value = float(field.input_value())
-        field.focus()
-        page.keyboard.press("ArrowLeft")
-        assert float(field.input_value()) < value or name == "research"
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowRight")
-        changed = {what for what, x in amounts(page).items() if x != before[what]}
-        assert changed or name == "billed"  # all tokens are paid for already
-    page.close()
-
-
-# The quickest of three tries of each event: the machine may be busy meanwhile.
-SLOWEST = """() => {
-  let slowest = 0;
-  const timed = (input, end) => {
-    input.value = end;
-    const start = performance.now();
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-    document.body.getBoundingClientRect(); // the layout, too
-    return performance.now() - start;
-  };
-  for (const input of document.querySelectorAll("#bill-figure input"))
-    for (const end of [input.min, input.max, (+input.min + +input.max) / 2]) {
-      const tries = [0, 1, 2].map(() => timed(input, end));
-      slowest = Math.max(slowest, Math.min(...tries));
-    }
-  return slowest;
-}"""
-WATCH = """() => {
-  window.handled = [];
-  new PerformanceObserver((list) => {
-    for (const { name, processingStart, processingEnd } of list.getEntries())
-      window.handled.push([name, processingEnd - processingStart]);
-  }).observe({ type: "event", durationThreshold: 16 });
-}"""
-
-
-@pytest.mark.alone
-def test_the_bill_answers_every_event_within_50_milliseconds(browser, address):
-    page = the_bill(browser, address)
-    assert page.evaluate(SLOWEST) < 50
-    page.evaluate(WATCH)
-    grip, longest = page.locator("#bill-figure [data-bar=below] .bill-grip"), []
-    for _ in range(3):
-        page.locator("#bill-figure button").click()
-        grip.scroll_into_view_if_needed()
-        box = grip.bounding_box()
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.evaluate("window.handled = []")
-        page.mouse.down()
-        page.mouse.move(box["x"] - 100, box["y"], steps=20)
-        page.mouse.up()
-        page.wait_for_timeout(100)
-        handled = page.evaluate("window.handled")
-        longest.append(max([time for _, time in handled], default=0))
-    assert min(longest) < 50
-    page.close()
-
-
-SCHEDULES = [
-    {},
-    {"devices": 16, "rounds": 4},
-    {"devices": 2, "rounds": 2, "weight": 3},
-    {"devices": 6, "rounds": 3, "forward": 3, "input": 4, "weight": 2, "saved": 3},
-    {"devices": 10, "rounds": 2, "forward": 4, "saved": 6, "wire": 2},
-]
-# The schedules of the figure on D devices, and how many stages each device has.
-FIGURE = {name: (build, 1) for name, build in METHODS.items()}
-FIGURE |= {"DualPipeV": (dualpipev, 2)}
-FIGURE |= {"interleaved 1F1B": (partial(interleaved, overlap=True), 2)}
-
-
-def runs_of_the_figure(moved):
-    """By schedule: its order, its times, and when each slot runs, by the package."""
-    at = {"devices": 8, "rounds": 2, "forward": 1, "input": 1, "weight": 1}
-    at |= {"saved": 0, "wire": 0} | moved
-    f, w = at["forward"], at["weight"]
-    b = at["input"] + w
-    both = max(f, b, f + b - at["saved"])
-    micros = at["rounds"] * at["devices"]
-    runs = {}
-    for method, (build, chunks) in FIGURE.items():
-        parts = [time / chunks for time in (f, b, w, both)]
-        times = Times(*parts, wire=at["wire"])
-        schedule = build(chunks * at["devices"], micros)
-        runs[method] = schedule, times, simulate(schedule, times)
-    return runs, micros
-
-
-def open_schedules(browser, address, moved=()):
-    page = browser.new_page()
-    page.goto(f"{address}/book/09_pipelines.html", wait_until="load")
-    # Formulas are set after the page has loaded; what the figure takes is asked here.
-    page.evaluate("window.MathJax.startup.promise")
-    for name, value in dict(moved).items():
-        page.locator(f"#schedule-{name}").fill(str(value))
-    return page
-
-
-@pytest.mark.parametrize("moved", SCHEDULES)
-def test_the_schedule_figure_waits_as_the_package_does(moved, browser, address):
-    page = open_schedules(browser, address, moved)
-    runs, micros = runs_of_the_figure(moved)
-    rounds = page.locator("output[for=schedule-rounds]").inner_text()
-    assert rounds.endswith(f" ({micros})")
-    for method, (schedule, times, spans) in runs.items():
-        row = page.locator(f"tr[data-method='{method}']")
-        shown = {
-            what: row.locator(f"[data-what={what}]").get_attribute("data-value")
-            for what in ("length", "bubble", "formula", "held", "share")
-        }
-        _, chunks = FIGURE[method]
-        stages, idle = chunks * len(schedule), bubbles(spans)
-        if method == "interleaved 1F1B":
-            formula = (len(schedule) - 1) * (times.forward + times.backward)
-        else:
-            formula = bubble_formula(method, stages, times)
-        assert float(shown["length"]) == makespan(spans)
-        assert [float(x) for x in shown["bubble"].split()] == [min(idle), max(idle)]
-        assert float(shown["formula"]) == formula
-        assert float(shown["held"]) == max(peak_activations(schedule)) / chunks
-        share = sum(idle) / len(idle) / makespan(spans)
-        assert float(shown["share"]) == pytest.approx(share)
-        held = {len({op.stage for slot in r for op in slot}) / chunks for r in schedule}
-        copies = row.locator("[data-what=stages]").get_attribute("data-value")
-        assert held == {float(copies)}
-    page.close()
-
-
-@pytest.mark.parametrize("moved", SCHEDULES[::3])
-def test_at_each_moment_the_schedule_figure_says_who_works(moved, browser, address):
-    page = open_schedules(browser, address, moved)
-    runs, _ = runs_of_the_figure(moved)
-    for method, (schedule, _, spans) in runs.items():
-        page.locator("#schedule-second").select_option(method)
-        canvas = page.locator("#schedule-figure canvas").nth(1)
-        passes = sum(len(slot) for row in schedule for slot in row)
-        assert int(canvas.get_attribute("data-passes")) == passes
-        assert canvas.get_attribute("aria-label").startswith(f"Timeline of {method}:")
-        for time in (0.5, makespan(spans) // 2, makespan(spans)):
-            page.locator("#schedule-time").fill(str(time))
-            state = page.locator(".schedule-state").nth(1)
-            flat = [span for row in spans for span in row]
-            busy = sum(start <= time < end for start, end, _ in flat)
-            worked = sum(max(0, min(time, end) - start) for start, end, _ in flat)
-            assert int(state.get_attribute("data-busy")) == busy
-            waited = float(state.get_attribute("data-waited"))
-            assert waited == pytest.approx(time * len(spans) - worked)
-    page.close()
-
-
-def colors(page, number=1):
-    """How often each color stands in a timeline, as its canvas has been painted."""
-    return page.evaluate(
-        """(number) => {
-          const canvas = document.querySelectorAll("#schedule-figure canvas")[number];
-          const { width, height } = canvas;
-          const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-          const count = {};
-          for (let i = 0; i < data.length; i += 4) {
-            const key = [...data.slice(i, i + 4)].join(" ");
-            count[key] = (count[key] ?? 0) + 1;
-          }
-          return count;
-        }""",
-        number,
-    )
-
-
-BLUE = "86 180 233 255"  # a forward pass that has run, and is not dimmed
-
-
-def test_the_schedule_figure_works_from_the_keyboard(browser, address):
-    """Choose, move, follow and play without a mouse."""
-    page = open_schedules(browser, address)
-    ran = colors(page)[BLUE]
-    page.locator("#schedule-second").focus()
-    page.keyboard.press("ArrowDown")
-    assert "DualPipeV" in page.locator(".schedule-title").nth(1).inner_text()
-    page.keyboard.press("ArrowUp")
-    page.locator("#schedule-follow").focus()
-    page.keyboard.press("ArrowRight")
-    assert page.locator("output[for=schedule-follow]").inner_text() == "0"
-    assert 0 < colors(page)[BLUE] < ran / 4  # the others are dimmed
-    page.keyboard.press("ArrowLeft")
-    assert colors(page)[BLUE] == ran
-    page.locator("#schedule-time").focus()
-    page.keyboard.press("Home")
-    assert colors(page).get(BLUE, 0) == 0
-    page.keyboard.press("ArrowRight")
-    assert colors(page)[BLUE] > 0
-    page.keyboard.press("Home")
-    page.locator(".schedule-play").focus()
-    page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('schedule-time').value > 2")
-    page.keyboard.press("Enter")
-    assert page.locator(".schedule-play").inner_text() == "Play"
-    page.close()
-
-
-def test_a_click_on_a_pass_follows_its_micro_batch(browser, address):
-    page = open_schedules(browser, address)
-    canvas = page.locator("#schedule-figure canvas").first
-    canvas.click(position={"x": 38, "y": 8})  # device 0 begins with micro-batch 0
-    assert page.locator("output[for=schedule-follow]").inner_text() == "0"
-    canvas.click(position={"x": 38, "y": 8})
-    assert page.locator("output[for=schedule-follow]").inner_text() == "none"
-    page.close()
-
-
-FRAME = "() => new Promise(requestAnimationFrame)"
-
-
-@pytest.mark.alone
-@pytest.mark.parametrize("device", ["light", "phone"])
-def test_no_event_of_the_schedule_figure_takes_50_milliseconds(
-    device, browser, address
-):
-    """At the largest sizes: the time of the page's thread, and of the clock."""
-    context = browser.new_context(**MODES[device])
-    page = open_schedules(context, address, {"devices": 16, "rounds": 4})
-    chrome = context.new_cdp_session(page)
-    chrome.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def work(act):
-        """Milliseconds in which the page's thread computes because of an act."""
-
-        def passed():
-            found = chrome.send("Performance.getMetrics")["metrics"]
-            return {one["name"]: one["value"] for one in found}["TaskDuration"]
-
-        before = passed()
-        act()
-        page.evaluate(FRAME)
-        return 1000 * (passed() - before)
-
-    page.evaluate(WATCH)
-    times = {}
-    for name in ("devices", "rounds", "forward", "wire", "time", "follow"):
-        page.locator(f"#schedule-{name}").focus()
-        for key in ("ArrowLeft", "ArrowRight"):
-            times[name, key] = work(lambda key=key: page.keyboard.press(key))
-    for name, method in (("first", "interleaved 1F1B"), ("second", "DualPipeV")):
-        choose = page.locator(f"#schedule-{name}").select_option
-        times[name, method] = work(lambda c=choose, m=method: c(m))
-    times["scroll"] = work(
-        lambda: page.evaluate(
-            "document.querySelector('.schedule-picture').scrollLeft += 50"
-        )
-    )
-    page.locator("#schedule-time").fill("0")
-    frames = page.evaluate_handle("() => ({ count: 0 })")
-    count = "(f) => { const step = () => { f.count++; requestAnimationFrame(step); };"
-    page.evaluate(count + " step(); }", frames)
-    page.locator(".schedule-play").focus()
-    playing = work(lambda: page.keyboard.press("Enter") or page.wait_for_timeout(500))
-    times["a frame of playing"] = playing / frames.evaluate("(f) => f.count")
-    assert max(times.values()) < 50, times
-    handled = page.evaluate("window.handled")
-    assert max([time for _, time in handled], default=0) < 50, handled
-    context.close()

@@ -4,14 +4,13 @@ import functools
 import http.server
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from axe_playwright_python.base import AXE_SCRIPT
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import barriers
 from measures import unseen
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MODES = {
@@ -34,64 +33,6 @@ STOPS = """() => [
   ...document.querySelectorAll("a[href], button, input, select, summary, [tabindex]"),
 ].filter((e) => e.tabIndex >= 0 && !e.disabled && !e.closest("dialog:not([open])") &&
   e.checkVisibility({ visibilityProperty: true })).length"""
-
-# axe keeps the parts of every color that it meets in WeakMaps, and they take a third of
-# its time. Properties with names that nobody else knows do the same.
-PLAIN_MAPS = """
-class WeakMap {
-  name = Symbol();
-  get(key) { return key[this.name]; }
-  has(key) { return this.name in key; }
-  set(key, value) { key[this.name] = value; return this; }
-  add(key) { return this.set(key, true); }
-}
-const WeakSet = WeakMap;
-"""
-# Four fifths of its time are one rule that compares the colors of each word with what
-# is behind it. Thousands of words look the same, so it looks at a few of each kind.
-OF_COLORS = ["color-contrast", "link-in-text-block"]  # axe's rules that read colors
-FEW = """
-axe.configure({ rules: [
-  { id: "color-contrast", selector: "[data-of-a-kind]" },
-  { id: "link-in-text-block", selector: "a[href][data-of-a-kind]" },
-] });
-"""
-MARK = """(most) => {
-  const counts = new Map(), numbers = new Map(), places = new Map();
-  const numbered = (text) => {
-    if (!numbers.has(text)) numbers.set(text, numbers.size);
-    return numbers.get(text);
-  };
-  // What an element and all above it paint behind its text, or do to it.
-  const behind = (element) => {
-    if (!element) return -1;
-    if (!places.has(element)) {
-      const s = getComputedStyle(element), above = behind(element.parentElement);
-      const own = [s.backgroundColor, s.backgroundImage, s.opacity, s.position, s.clip,
-        s.clipPath, s.filter, s.mixBlendMode, s.overflow].join();
-      const plain = "rgba(0, 0, 0, 0),none,1,static,auto,none,none,normal,visible";
-      places.set(element, own === plain ? above : numbered(`${above} ${own}`));
-    }
-    return places.get(element);
-  };
-  const look = (element) => {
-    const s = getComputedStyle(element);
-    return [s.color, s.fontSize, s.fontWeight, s.textShadow, s.textDecoration,
-      s.display];
-  };
-  const written = (e) => e.matches("input, select, textarea, button") ||
-    [...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  for (const element of document.body.querySelectorAll("*")) {
-    element.removeAttribute("data-of-a-kind");
-    if (!written(element) || !element.checkVisibility({ visibilityProperty: true }))
-      continue;
-    const parts = [element.matches("a[href]"), behind(element), look(element)];
-    const kind = [...parts, look(element.parentElement)].join(";");
-    counts.set(kind, (counts.get(kind) ?? 0) + 1);
-    if (counts.get(kind) <= most) element.setAttribute("data-of-a-kind", "");
-  }
-}"""
-AXE = Axe(f"{{ {PLAIN_MAPS} {AXE_SCRIPT} {FEW} }}")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -126,20 +67,6 @@ def open_browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def barriers(page: Page, rules: Sequence[str] = ()) -> list[str]:
-    """What axe finds on a page, each with the first place where it is.
-
-    With `rules`, by these rules alone.
-    """
-    # Without preload, or axe asks for style sheets in places where none are.
-    options = {"preload": False, "resultTypes": ["violations"]}  # the others are slow
-    if rules:
-        options["runOnly"] = {"type": "rule", "values": list(rules)}
-    page.evaluate(MARK, 3)
-    found = AXE.run(page, options=options).response["violations"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found]
-
-
 def turn(page: Page, colors: str) -> None:
     """Let a page look as if it had been loaded in the light, or in the dark."""
     page.add_style_tag(content="*, ::before, ::after { transition: none !important }")
@@ -151,31 +78,59 @@ def turn(page: Page, colors: str) -> None:
     page.evaluate(f"(dark) => {menus}.forEach({toggle})", colors == "dark")
 
 
-def visit(context: BrowserContext, address: str, name: str, *modes: str) -> dict:
-    """Load a page in the first mode; what is wrong with it in each, by kinds.
+@contextmanager
+def open_tabs(browser: Browser, modes: Mapping[str, dict]) -> Iterator[dict[str, Page]]:
+    """A page for each way of looking: it takes less than half the time of new ones."""
+    tabs = {mode: browser.new_page(**how) for mode, how in modes.items()}
+    yield tabs
+    for page in tabs.values():
+        page.close()
 
-    Kinds without a fault are left out.
-    """
-    said, outside, found = [], [], {}
+
+@contextmanager
+def heard(page: Page, address: str) -> Iterator[tuple[list[str], list[str]]]:
+    """What a page complains of meanwhile, and what it asks of anybody else."""
+    said, outside = [], []
 
     def record(request):
         if not request.url.startswith((address, "data:", "blob:")):
             outside.append(request.url)
 
-    page = context.new_page()
+    ears = {
+        "console": lambda m: said.append(m.text) if m.type == "error" else None,
+        "pageerror": lambda error: said.append(str(error)),
+        "request": record,
+        "response": lambda r: r.ok or said.append(f"{r.status} {r.url}"),
+    }
+    for event, hear in ears.items():
+        page.on(event, hear)
+    try:
+        yield said, outside
+    finally:
+        for event, hear in ears.items():
+            page.remove_listener(event, hear)
+
+
+def load(page: Page, address: str, name: str, colors: str) -> None:
+    """Show another page in a tab, in the light or in the dark, its formulas set."""
     page.set_default_timeout(120_000)  # a busy machine is no fault of the page
-    page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", record)
-    page.on("response", lambda r: r.ok or said.append(f"{r.status} {r.url}"))
+    page.emulate_media(color_scheme=colors)
     page.goto(f"{address}/{name}.html", wait_until="load")
     page.wait_for_function("!window.MathJax || MathJax.startup?.promise")
     page.evaluate("window.MathJax?.startup?.promise")
+
+
+def look(page: Page, said: list[str], outside: list[str], modes: Sequence[str]) -> dict:
+    """What is wrong with a page that is loaded, in each mode and by kinds.
+
+    Kinds without a fault are left out.
+    """
+    found = {}
     for mode in modes:
         if mode != modes[0]:
             turn(page, mode)
         # Who turns the colors changes nothing that the other rules look at.
-        accessibility = barriers(page, () if mode == modes[0] else OF_COLORS)
+        accessibility = barriers(page, colors_alone=mode != modes[0])
         # What is asked for late comes while axe looks, so that nobody waits for it.
         page.wait_for_load_state("networkidle")
         faults = {
@@ -191,5 +146,20 @@ def visit(context: BrowserContext, address: str, name: str, *modes: str) -> dict
             hidden = unseen(page)
         faults |= hidden
         found[mode] = {kind: fault for kind, fault in faults.items() if fault}
-    page.close()
     return found
+
+
+def visit(
+    tabs: Mapping[str, Page], address: str, name: str, screens: Iterable[Sequence[str]]
+) -> list[dict]:
+    """Load a page in the first mode of each screen; what is wrong with it on each.
+
+    One screen is looked at while the others wait for what may be asked for late.
+    """
+    with ExitStack() as stack:
+        visited = []
+        for modes in screens:
+            page = tabs[modes[0]]
+            visited.append((page, *stack.enter_context(heard(page, address)), modes))
+            load(page, address, name, MODES[modes[0]]["color_scheme"])
+        return [look(*each) for each in visited]
