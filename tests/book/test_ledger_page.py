@@ -207,9 +207,10 @@ BODY = "# Ledger\n\n```{published}\n```\n\n```{bibliography}\n:all:\n```\n"
 TOC = "\n```{toctree}\n:glob:\n*\n```\n"
 
 
-@pytest.fixture
-def small(tmp_path):
-    """Builds a small site; returns the text of its pages."""
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory):
+    """The text of a small site's pages, and its claims, after each of two builds."""
+    tmp_path = tmp_path_factory.mktemp("small")
     book = tmp_path / "book"
     book.mkdir()
     (book / "published.md").write_text(BODY + TOC)
@@ -234,31 +235,29 @@ def small(tmp_path):
         command = [sys.executable, "-m", "sphinx", "-W", "-q", str(tmp_path), str(out)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        return {p.stem: p.read_text() for p in out.glob("book/*.html")} | {
-            "json": out / "claims.json"
-        }
+        made = {p.stem: p.read_text() for p in out.glob("book/*.html")}
+        told = out / "claims.json"
+        return made, json.loads(told.read_text()) if told.exists() else None
 
-    return build
+    quote = "14.8 trillion tokens {cite:p}`deepseek2024v3`."
+    return build([CLAIM], a=quote, b=quote), build(a="No number.")
 
 
-def test_a_later_build_forgets_no_use_and_keeps_none_that_is_gone(small):
-    cite = "{cite:p}`deepseek2024v3`"
-    pages = small(a=f"14.8 trillion tokens {cite}.", b=f"14.8 trillion tokens {cite}.")
+def test_a_later_build_forgets_no_use_and_keeps_none_that_is_gone(builds):
+    (pages, _), (later, _) = builds
     assert 'href="published.html#v3-tokens"' in pages["a"]
     assert 'href="a.html#use-v3-tokens-1"' in pages["published"]
     assert 'href="b.html#use-v3-tokens-1"' in pages["published"]
-    pages = small(a="No number.")
-    assert 'href="a.html#use-v3-tokens-1"' not in pages["published"]
-    assert 'href="b.html#use-v3-tokens-1"' in pages["published"]
+    assert 'href="a.html#use-v3-tokens-1"' not in later["published"]
+    assert 'href="b.html#use-v3-tokens-1"' in later["published"]
 
 
-def test_claims_that_a_cell_shows_as_data_lie_beside_the_pages(small):
-    pages = small([CLAIM])
-    check_claims(json.loads(pages["json"].read_text()), pages["01_claims"])
+def test_claims_that_a_cell_shows_as_data_lie_beside_the_pages(builds):
+    (pages, claims), (later, none) = builds
+    check_claims(claims, pages["01_claims"])
     assert 'href="../claims.json"' in pages["published"]
-    pages = small()
-    assert not pages["json"].exists()
-    assert "claims.json" not in pages["published"]
+    assert none is None
+    assert "claims.json" not in later["published"]
 
 
 def check_claims(claims, html):

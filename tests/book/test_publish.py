@@ -18,6 +18,7 @@ import pypdfium2
 import pytest
 from bindery import epub, pages
 from lxml import etree, html
+from visits import open_tabs
 
 ROOT = Path(__file__).parents[2]
 NAME = "inside-deepseek-r1"
@@ -202,9 +203,15 @@ def test_the_formulas_and_their_numbers_are_printed(pdf, site, printed_text):
 # A page printed by its reader
 
 
-def on_paper(browser, site, name, without=()):
+@pytest.fixture(scope="module")
+def dark(browser):
+    """A dark screen."""
+    with open_tabs(browser, {"dark": {"color_scheme": "dark"}}) as tabs:
+        yield tabs["dark"]
+
+
+def on_paper(page, site, name, without=()):
     """A page as it is printed from a dark screen: PDF, and the theme afterwards."""
-    page = browser.new_page(color_scheme="dark")
     for file in without:
         page.route(f"**/{file}*", lambda route: route.abort())
     page.goto((site / f"{name}.html").as_uri(), wait_until="load")
@@ -213,7 +220,7 @@ def on_paper(browser, site, name, without=()):
     margins = dict.fromkeys(("top", "right", "bottom", "left"), "15mm")
     file = page.pdf(format="A4", print_background=True, margin=margins)
     theme = page.evaluate("document.documentElement.dataset.theme")
-    page.close()
+    page.unroute_all()
     return file, theme
 
 
@@ -233,9 +240,9 @@ def visible_code(site, name):
 
 
 @pytest.mark.parametrize("name", ["05_latent_attention", "09_pipelines"])
-def test_paper_is_light_and_holds_all_code_and_the_chapters_number(name, site, browser):
+def test_paper_is_light_and_holds_all_code_and_the_chapters_number(name, site, dark):
     name = f"book/{name}"
-    file, theme = on_paper(browser, site, name)
+    file, theme = on_paper(dark, site, name)
     text = "\n".join(text_between(io.BytesIO(file), *[14.5] * 4))
     assert theme == "dark"  # on the screen, as before
     assert min(shades(file)) > 190
@@ -247,9 +254,9 @@ def test_paper_is_light_and_holds_all_code_and_the_chapters_number(name, site, b
     )
 
 
-def test_without_its_style_paper_is_dark_and_loses_code(site, browser):
+def test_without_its_style_paper_is_dark_and_loses_code(site, dark):
     name = "book/05_latent_attention"
-    file, _ = on_paper(browser, site, name, ["print.css", "print.js"])
+    file, _ = on_paper(dark, site, name, ["print.css", "print.js"])
     text = "\n".join(text_between(io.BytesIO(file), *[14.5] * 4))
     assert min(shades(file)) < 100
     assert missing(visible_code(site, name), text)

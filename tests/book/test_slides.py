@@ -4,7 +4,7 @@ import nbformat
 import pytest
 import slides
 from test_site import html_pages, tags_of
-from visits import BROKEN_MATH, MODES, OVERFLOW, barriers
+from visits import BROKEN_MATH, MODES, OVERFLOW, barriers, heard, open_tabs
 
 DECKS = dict(slides.parts())
 MODES = MODES | {"light": MODES["light"] | {"viewport": {"width": 1280, "height": 720}}}
@@ -79,33 +79,35 @@ def test_the_site_has_the_slides_of_these_notebooks(site, tmp_path):
         assert built.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def tabs(browser):
+    with open_tabs(browser, MODES) as tabs:
+        yield tabs
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("part", DECKS)
-def test_slides_are_whole_quiet_and_accessible(part, mode, browser, address):
-    context, said = browser.new_context(**MODES[mode]), []
-    page = context.new_page()
-    page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("response", lambda r: r.ok or said.append(f"{r.status} {r.url}"))
-    page.goto(f"{address}/slides/{slides.make_id(part)}.html", wait_until="load")
-    page.wait_for_function("window.MathJax?.startup?.promise")
-    page.evaluate("MathJax.startup.promise.then(fit)")
+def test_slides_are_whole_quiet_and_accessible(part, mode, tabs, address):
+    page = tabs[mode]
+    with heard(page, address) as (said, outside):
+        page.goto(f"{address}/slides/{slides.make_id(part)}.html", wait_until="load")
+        page.wait_for_function("window.MathJax?.startup?.promise")
+        page.evaluate("MathJax.startup.promise.then(fit)")
     assert not said
+    assert not outside
     assert page.evaluate(BROKEN_MATH) == 0
     assert page.evaluate(OVERFLOW) <= 0
     if mode != "phone":
         assert page.evaluate(STUCK) == []
     if part == next(iter(DECKS)):  # the others have the same kinds of slides
         assert not barriers(page)
-    context.close()
 
 
-def test_keys_turn_the_slides(browser, address):
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+def test_keys_turn_the_slides(tabs, address):
+    page = tabs["light"]
     part = slides.make_id(next(iter(DECKS)))
     page.goto(f"{address}/slides/{part}.html", wait_until="load")
     page.wait_for_function("window.MathJax?.startup?.promise")
     for key, wanted in (("ArrowRight", 1), (" ", 2), ("ArrowLeft", 1), ("Home", 0)):
         page.keyboard.press(key)
         page.wait_for_function(f"current() === {wanted}")
-    page.close()

@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
 import execute
 import nbformat
 import pytest
+from jupytext.cli import jupytext
 
 NAME = "01_demo"
 HEADER = """\
@@ -88,6 +87,25 @@ def author(book):
     return write
 
 
+def made(root, text):
+    """A book with one chapter on which twin and notebook agree."""
+    shutil.copy(execute.BOOK.parent / "pyproject.toml", root)
+    (root / "book" / "text").mkdir(parents=True)
+    (root / "book" / "text" / f"{NAME}.md").write_text(text, encoding="utf-8")
+    assert run(root / "book") == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("plain"), HEADER + cell("1")) / "book"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("finished"), VARIED)
+
+
 def run(book, *options):
     return execute.main([*options, NAME], book=book)
 
@@ -153,10 +171,9 @@ def test_a_changed_source_renews_the_outputs_after_it_only(book, author):
     ids=["exception", "warning", "stderr", "address", "path"],
 )
 def test_a_failing_cell_is_named_and_leaves_the_old_notebook(
-    book, author, capsys, source, message
+    plain, book, author, capsys, source, message
 ):
-    author(HEADER + cell("1"))
-    run(book)
+    shutil.copytree(plain, book, dirs_exist_ok=True)
     before = stored(book)
     author(HEADER + cell("1") + "\nThen\n\n" + cell(source))
     assert run(book) == 1
@@ -174,9 +191,8 @@ def test_a_cell_that_takes_too_long_fails(book, author, capsys):
     assert "code cell 1 fails" in capsys.readouterr().err
 
 
-def test_an_interrupted_write_leaves_the_old_notebook(book, author, monkeypatch):
-    author(HEADER + cell("1"))
-    run(book)
+def test_an_interrupted_write_leaves_the_old_notebook(plain, book, author, monkeypatch):
+    shutil.copytree(plain, book, dirs_exist_ok=True)
     before = stored(book)
     author(HEADER + cell("2"))
     replace = os.replace
@@ -211,9 +227,9 @@ def test_a_book_that_cannot_be_written_is_said_in_one_line(
     assert said in line
 
 
-def test_edits_made_in_the_notebook_are_not_overwritten(book, author, capsys):
-    twin = author(HEADER + cell("1"))
-    run(book)
+def test_edits_made_in_the_notebook_are_not_overwritten(plain, book, capsys):
+    shutil.copytree(plain, book, dirs_exist_ok=True)
+    twin, _ = execute.pair(NAME, book)
     notebook = nbformat.read(book / f"{NAME}.ipynb", as_version=4)
     notebook.cells[0].source = "# Another title"
     nbformat.write(notebook, book / f"{NAME}.ipynb")
@@ -232,8 +248,7 @@ def test_jupytext_finds_nothing_to_change_in_either_direction(book, author):
     for older, newer in [(twin, notebook), (notebook, twin)]:
         os.utime(older, (1, 1))
         os.utime(newer)
-        command = [sys.executable, "-m", "jupytext", "--sync", newer]
-        subprocess.run(command, check=True, capture_output=True)
+        assert jupytext(["--sync", str(newer)]) == 0
         assert (stored(book), twin.read_bytes()) == before
     assert run(book, "--check") == 0
 
@@ -311,17 +326,6 @@ CHANGES = {
         lambda _, notebook: notebook.metadata.language_info.update(version="3.11.7")
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A book with one chapter on which twin and notebook agree."""
-    root = tmp_path_factory.mktemp("finished")
-    shutil.copy(execute.BOOK.parent / "pyproject.toml", root)
-    (root / "book" / "text").mkdir(parents=True)
-    (root / "book" / "text" / f"{NAME}.md").write_text(VARIED, encoding="utf-8")
-    assert run(root / "book") == 0
-    return root
 
 
 @pytest.mark.parametrize(("sentence", "change"), CHANGES.items(), ids=CHANGES)

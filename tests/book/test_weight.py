@@ -121,15 +121,26 @@ def test_fonts_of_icons_hold_what_is_shown(site):
     assert "fa-ghost" not in rules
 
 
+@pytest.fixture(scope="module")
+def phone(browser):
+    """A phone that keeps nothing of what it has loaded."""
+    page = browser.new_page(**MODES["phone"])
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    page.files = []
+    page.on("request", lambda request: page.files.append(urlsplit(request.url).path))
+    yield page
+    page.close()
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_phone_loads_little_before_it_scrolls(name, browser, site, address):
-    context = browser.new_context(**MODES["phone"])
-    page, files = context.new_page(), []
-    page.on("request", lambda request: files.append(urlsplit(request.url).path))
-    page.goto(f"{address}/book/{name}.html", wait_until="load")
-    page.evaluate("window.MathJax?.startup?.promise")
-    page.wait_for_load_state("networkidle")
-    context.close()
+def test_a_phone_loads_little_before_it_scrolls(name, phone, site, address):
+    phone.files.clear()
+    phone.goto(f"{address}/book/{name}.html", wait_until="load")
+    phone.evaluate("window.MathJax?.startup?.promise")
+    phone.wait_for_load_state("networkidle")
+    files = phone.files[:]
     weights = {}
     for file in set(files):
         path = site / file.lstrip("/")
