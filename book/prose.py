@@ -41,7 +41,7 @@ FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})\s*(?:\{([\w-]+)\})?")
 YEAR = re.compile(r"19\d\d|20[0-2]\d")
 PART = re.compile(
     r"\b(chapters?|sections?|equations?|eqs?\.?|tables?|figures?|appendix|versions?"
-    r"|pages?|claims?|exercises?|lines?|Day|parts?|[Ss]tep)"
+    r"|pages?|claims?|exercises?|lines?|Day|parts?|[Ss]tep|issues?|pull requests?)"
     r"(?:\s+\d[\d.]*(?:,| and| to| or|-)?)*\s+$",
     re.IGNORECASE,
 )

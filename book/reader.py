@@ -199,10 +199,12 @@ def chapter_number(name):
     return int(name[:2]) if name[:2].isdigit() else None
 
 
-def places(name, notebook, address):
-    """What the labels of a chapter stand for, with numbers as on the website."""
-    number = chapter_number(name)
-    counts, found = {}, {}
+def places(name, notebook, address, counts):
+    """What the labels of a chapter stand for, with numbers as on the website.
+
+    `counts` has how many of each kind there were before, and is counted on.
+    """
+    number, found = chapter_number(name), {}
 
     def place(kind, label, words, anchor):
         counts[kind] = counts.get(kind, 0) + 1
@@ -248,6 +250,14 @@ def terms(path, address):
     return found
 
 
+def in_order(names, book):
+    """The names of pages as the table of contents has them, and others behind."""
+    path = book.parent / "_toc.yml"
+    toc = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = re.findall(r"^ *- file: book/(\w+)$", toc, re.MULTILINE)
+    return sorted(names, key=lambda n: known.index(n) if n in known else len(known))
+
+
 def open_shelf(book):
     """Read all chapters of a book, and what their references lead to."""
     path = book.parent / "_config.yml"
@@ -259,8 +269,10 @@ def open_shelf(book):
     }
     site, repository = config["html"]["baseurl"], config["repository"]["url"]
     shelf = Shelf(book, site, repository, chapters)
-    for name, notebook in chapters.items():
-        shelf.places |= places(name, notebook, shelf.page(name))
+    unnumbered = {}  # the website counts on from one page without a number to the next
+    for name in in_order(chapters, book):
+        counts = {} if chapter_number(name) else unnumbered
+        shelf.places |= places(name, chapters[name], shelf.page(name), counts)
     shelf.works = works(book / "references.bib", shelf.page("bibliography"))
     shelf.terms = terms(book / "glossary.md", shelf.page("glossary"))
     return shelf

@@ -18,6 +18,7 @@ from visits import MODES
 BOOK = Path(chapter_page.__file__).parent
 NAMES = sorted(path.stem for path in BOOK.glob("*.ipynb"))
 CHAPTERS = [name for name in NAMES if reader.chapter_number(name)]
+APPENDIX = [name for name in NAMES if re.match(r"A\d_", name)]
 EXAMPLE = """\
 ### 1. What is `x`?
 
@@ -84,13 +85,14 @@ def faults(questions):
             yield f"question {question.number} explains little"
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", [*CHAPTERS, *APPENDIX])
 def test_each_chapter_has_two_or_three_questions_with_one_answer(name):
     assert not list(faults(check_yourself.read(BOOK, name)))
 
 
 def test_there_are_no_questions_without_a_chapter():
-    assert {path.stem for path in (BOOK / "questions").iterdir()} <= set(CHAPTERS)
+    asked = {path.stem for path in (BOOK / "questions").iterdir()}
+    assert asked == {*CHAPTERS, *APPENDIX}
 
 
 def test_a_question_is_read_as_it_is_written(tmp_path):

@@ -27,10 +27,11 @@ SECOND = [
     "16_test_time_compute",
     "17_losses_after_r1",
     "18_what_deepseek_did_next",
+    "A1_mistakes_in_the_model",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
-    r"^:::\{admonition\} This chapter in three lines\n:class: tip\n\n"
+    r"^:::\{admonition\} This (?:chapter|appendix) in three lines\n:class: tip\n\n"
     r"- \*\*You will be able to\*\* .+\n"
     r"- \*\*You need\*\* .+\n"
     r"- \*\*Time:\*\* about (\d+) minutes to read, "

@@ -18,6 +18,7 @@ from r1.cost.counting import count_parameters
 from r1.model.config import ModelConfig
 from r1.model.layers import SwiGLU
 from r1.model.moe import (
+    Experts,
     MoE,
     Router,
     count_load,
@@ -161,6 +162,16 @@ def test_a_slot_of_minus_one_is_left_out():
     assert_close(y[rest], whole[rest])
 
 
+@pytest.mark.parametrize("n", [1, 3], ids=["grouped", "dense"])
+def test_an_expert_without_a_token_has_a_gradient_of_zero(n):
+    """The slip: None, for which processes that average gradients wait in vain."""
+    experts = Experts(4, 12, 6)
+    indices = torch.tensor([[0, 1], [1, 2], [0, 2]])[:n]
+    experts(tokens(n).float(), torch.ones(n, 2), indices).sum().backward()
+    for weight in experts.parameters():
+        assert weight.grad[3].abs().max() == 0 < weight.grad[0].abs().max()
+
+
 def test_no_token_at_all_gives_no_output():
     assert new_layer()(tokens(0)).shape == (0, 12)
 
@@ -175,6 +186,15 @@ def test_weights_of_a_small_case_by_hand():
     assert_close(weights, 2.5 * torch.tensor([[4 / 7, 3 / 7]]))
     raw, _ = route(scores, None, 2, norm_topk_prob=False)
     assert_close(raw, torch.tensor([[0.4, 0.3]]))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_the_factor_holds_with_and_without_normalization(normalize):
+    """The slip: it stands in the branch that normalizes."""
+    scores = torch.tensor([[0.1, 0.4, 0.3, 0.2]])
+    plain, _ = route(scores, None, 2, norm_topk_prob=normalize)
+    scaled, _ = route(scores, None, 2, norm_topk_prob=normalize, route_scale=2.5)
+    assert_close(scaled, 2.5 * plain)
 
 
 def test_a_bias_that_leaves_the_choice_alone_leaves_the_weights_alone():
