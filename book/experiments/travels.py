@@ -25,6 +25,7 @@ from r1.cost.machines import (
     KINDS,
     all_matrices,
     grpo_travels,
+    other_ranks,
     pretraining_travels,
     share_out,
 )
@@ -207,7 +208,24 @@ def pretraining(o: Options) -> Report:
     processes = distributed.processes()
     said = held_by_formula(config, processes, experts)
     formula = pretraining_travels(config, processes, rows, itemsize())
-    return report(held, said, counted, formula, seconds)
+    found = report(held, said, counted, formula, seconds)
+    if experts:
+        random = pretraining_travels(config, processes, random_rows(o), itemsize())
+        found["travels"]["all_to_all_random"] = random["all_to_all"]
+    return found
+
+
+def random_rows(o: Options) -> tuple[int, int]:
+    """Rows that would leave a process, and come to it, if routers chose at random.
+
+    An MTP module works on one position less than the module before it.
+    """
+    config, own = read_config(o.config), o.rows // distributed.processes()
+    lengths = [o.length] * config.n_moe_layers
+    lengths += [o.length - 1 - k for k in range(config.num_nextn_predict_layers)]
+    away = other_ranks(config, distributed.processes())
+    rows = round(own * sum(lengths) * away)
+    return rows, rows
 
 
 def rows_between(model: Model) -> tuple[int, int]:
