@@ -344,7 +344,7 @@ def small():
     cells = [new_markdown_cell("# Demo\n\n$$\nx\n$$ (eq-x)\n\n(part-b)=\n## Part *B*")]
     chapter = new_notebook(cells=cells)
     shelf = reader.Shelf(Path("book"), "https://site/", "", {"03_demo": chapter})
-    shelf.places = reader.places("03_demo", chapter, shelf.page("03_demo"))
+    shelf.places = reader.places("03_demo", chapter, shelf.page("03_demo"), {})
     shelf.works = {"a24": reader.Work("A et al.", "2024a", "https://a.org")}
     shelf.works |= {"b": reader.Work("B", "2025", "https://b.org")}
     shelf.terms = {"head": "https://site/book/glossary.html#term-head"}
@@ -417,7 +417,7 @@ def test_a_solution_with_code_is_folded_as_a_section(code):
     cells = [new_markdown_cell("# Demo"), *exercise("ex-count", "Three.", *code)]
     chapter = new_notebook(cells=cells)
     shelf = reader.Shelf(Path("book"), "https://site/", "", {"03_demo": chapter})
-    shelf.places = reader.places("03_demo", chapter, PAGE)
+    shelf.places = reader.places("03_demo", chapter, PAGE, {})
     found = reader.joined(reader.made_cells(shelf, "03_demo", {}))
     _, task, *others = [cell.source for cell in found]
     assert task.startswith("### Exercise 3.1: Count\n\nHow many?")
@@ -432,6 +432,24 @@ def test_a_solution_with_code_is_folded_as_a_section(code):
     else:
         assert others == ["## Summary"]
         assert task.endswith("<summary>Solution</summary>\n\nThree.\n\n</details>")
+
+
+def test_pages_without_a_number_count_on_in_the_order_of_the_contents(tmp_path):
+    toc = "parts:\n  - chapters:\n"
+    for name in ("how", "03_demo", "A1_demo"):
+        toc += f"      - file: book/{name}\n"
+        task = f"# Demo\n\n```{{exercise}} E\n:label: ex-{name}\n\nHow?\n```"
+        page = new_notebook(cells=[new_markdown_cell(task)])
+        (tmp_path / "book").mkdir(exist_ok=True)
+        nbformat.write(page, tmp_path / f"book/{name}.ipynb")
+    (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
+    places = reader.open_shelf(tmp_path / "book").places
+    numbers = {label: place.words for label, place in places.items()}
+    assert numbers == {
+        "ex-how": "Exercise 1",
+        "ex-03_demo": "Exercise 3.1",
+        "ex-A1_demo": "Exercise 2",
+    }
 
 
 def test_a_picture_is_drawn_once():
