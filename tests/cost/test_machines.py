@@ -7,6 +7,7 @@ import pytest
 from r1.cost.bill import PEAK, mtp_flops
 from r1.cost.counting import count_parameters, training_flops
 from r1.cost.machines import (
+    KINDS,
     Cluster,
     gpu_step,
     grpo_travels,
@@ -17,6 +18,7 @@ from r1.cost.machines import (
     share_out,
 )
 from r1.model.config import ModelConfig
+from r1.train.records import read_run
 
 TINY = ModelConfig.tiny()
 PLAIN = ModelConfig(
@@ -168,3 +170,19 @@ def test_nodes_that_share_experts_inside_gather_those_of_other_nodes():
     assert nodes.wires - node.wires == pytest.approx(
         8 * experts / 2 / 50e9 + 8 * others * (15 / 16 - 7 / 8) / 450e9
     )
+
+
+@pytest.mark.parametrize("run", ["rows_on_2", "rows_on_4", "experts_on_2", "grpo_on_4"])
+def test_the_recorded_processes_held_and_sent_what_is_computed_now(run):
+    way, _, processes = run.split("_")
+    without_module = replace(TINY, num_nextn_predict_layers=0)
+    config = without_module if way == "grpo" else TINY
+    shared = share_out(config, int(processes), way == "experts")
+    held, travels = (read_run(f"machines/{kind}", run) for kind in ("held", "travels"))
+    assert set(held["weights"]) == {4 * shared.own}
+    assert set(held["moments"]) == {8 * shared.moved}
+    assert set(held["copy"]) == {4 * shared.gathered}
+    sent = leaves("all_gather", 4 * shared.gathered, int(processes))
+    assert set(travels["all_gather"] + travels["reduce_scatter"]) == {sent}
+    for kind in KINDS:
+        assert travels[kind] == travels[f"{kind}_formula"]

@@ -17,6 +17,7 @@ from experiments import (
     hacking,
     latent,
     long_context,
+    machines,
     moe,
     pipeline,
     pretrain,
@@ -48,6 +49,7 @@ GRIDS = {
     "after": after.RUNS,
     "pipeline": pipeline.RUNS,
     "sparse": sparse.RUNS,
+    "machines": machines.RUNS,
     "beside_trl": beside_trl.RUNS,
 }
 
