@@ -23,7 +23,9 @@ each = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name
 def run_notebook(path: Path) -> subprocess.CompletedProcess:
     call = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env"]
     call += ["-p", "no:cacheprovider", "--nbval-cell-timeout", "300", path.name]
+    call += ["-p", "nbval.plugin"]  # and no other, which takes seconds
     environment = {**os.environ, "COURSEKIT_STRICT": "1", "OMP_NUM_THREADS": "1"}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return subprocess.run(
         call, cwd=path.parent, env=environment, capture_output=True, text=True
     )
