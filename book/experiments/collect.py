@@ -55,10 +55,12 @@ BEGINNINGS = {
     "grpo": ("grouped", "ours_s"),
     "hopper": ("uniform", "size", "inner"),
     "hopper_speed": ("size", "bf16"),
+    "bandwidth": ("processes", "bytes"),
     "streamed": ("prompt", "new"),
 }
 # Losses are the steps of an experiment, unless its steps are those of rewards.
 LOSSES = {"rl": "pretraining", "beyond": "pretraining", "pipeline": "finetuning"}
+LOSSES |= {"gpu": "pretraining"}
 KINDS = (*BEGINNINGS, *LOSSES.values(), *ENDINGS)
 COLUMNS = ("experiment", "run", "tables", *ORIGIN)
 
