@@ -98,6 +98,11 @@ class Machine:
             )
         return done.stdout.splitlines()[-1]
 
+    def weights(self, name: str) -> Path:
+        """A checkpoint, from the folder in which programs are started."""
+        path = self.out / f"{name}.safetensors"
+        return path.relative_to(BOOK) if path.is_relative_to(BOOK) else path
+
     def write(self, name: str, rows: list[dict]) -> None:
         """Write a table that says on what it was measured."""
         device = f"{self.processes} processes, {platform.machine()} CPU"
@@ -133,9 +138,8 @@ def travels(m: Machine, way: str, *words: object) -> None:
 
 def train(m: Machine, name: str, *words: object) -> None:
     """Train, or go on; the program writes its own tables."""
-    out = m.out / f"{name}.safetensors"
-    again = ["--resume"] if out.exists() else ["--force"]
-    m.python("-m", *words, "--out", out, *again)
+    again = "--resume" if (m.out / f"{name}.safetensors").exists() else "--force"
+    m.python("-m", *words, "--out", m.weights(name), again)
 
 
 def base(m: Machine) -> None:
@@ -145,13 +149,13 @@ def base(m: Machine) -> None:
 
 def zero(m: Machine) -> None:
     """R1-Zero, from the base model."""
-    begin = ["--base", m.out / "base.safetensors"]
+    begin = ["--base", m.weights("base")]
     train(m, "zero", "experiments.reinforce", "grpo", *begin, *m.sizes.grpo.split())
 
 
 def grpo(m: Machine) -> None:
     """Steps of GRPO from the base model."""
-    begin = ["--base", m.out / "base.safetensors"]
+    begin = ["--base", m.weights("base")]
     travels(m, "grpo", *begin, *m.sizes.answers.split())
 
 
