@@ -204,16 +204,19 @@ class Alive(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.held, self.most = {}, 0
+        self.held, self.most, self.total = {}, 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for x in tree_leaves((args, kwargs, out)):
             if isinstance(x, torch.Tensor) and x.device.type != "meta":
                 whole = x.untyped_storage()
+                self.total += whole.nbytes() - self.held.get(whole._cdata, (0, 0))[1]
                 self.held[whole._cdata] = StorageWeakRef(whole), whole.nbytes()
-        self.held = {k: v for k, v in self.held.items() if not v[0].expired()}
-        self.most = max(self.most, sum(size for _, size in self.held.values()))
+        if self.total > self.most:  # else what is alive is not the most either
+            self.held = {k: v for k, v in self.held.items() if not v[0].expired()}
+            self.total = sum(size for _, size in self.held.values())
+            self.most = max(self.most, self.total)
         return out
 
 
