@@ -2,9 +2,11 @@
 
 import csv
 import math
+from functools import cache
 from itertools import islice
 
 import pytest
+from once import once
 
 from experiments import (
     after,
@@ -29,6 +31,7 @@ from experiments import (
 from experiments.runner import Job
 from r1.model.fp8 import RECIPES, lower_precision
 from r1.recipe.curation import cold_start
+from r1.rl import grpo_loop, ppo_loop
 from r1.rl.grpo_loop import new_policy
 from r1.train.checkpoint import load_checkpoint
 from r1.train.finetuning import sft
@@ -162,7 +165,20 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def shared():
+    """Texts, answers and what a reference says of them, for all runs that have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain, "packed_batch", cache(pretrain.packed_batch))
+        for name in ("roll_out", "logprobs", "watch"):
+            function = once(getattr(grpo_loop, name))
+            for loop in (grpo_loop, ppo_loop):
+                patch.setattr(loop, name, function)
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize(
     ("experiment", "name", "kind", "make"),
     CASES,
