@@ -28,7 +28,7 @@ from coursekit.reports.report import write_reports
 from coursekit.walls.sandbox import NoSandbox, missing
 
 # For hostile submissions, which go to every limit: seconds and bytes.
-SHORT = {"cell": 2.0, "call": 2.0, "question": 1.0}
+SHORT = {"cell": 1.0, "call": 1.0, "question": 1.0}
 SHORT |= {"memory": 2**29, "disk": 2**24, "file": 2**23}
 
 # What the submissions below share; F is the first function that answers define.
