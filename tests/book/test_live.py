@@ -11,10 +11,11 @@ import live_weights
 import numpy as np
 import pytest
 import torch
+from accessibility import barriers
 from live_page import FORMS
 from live_weights import MODELS
 from test_memory_figure import THEMES
-from visits import MODES, OVERFLOW, barriers
+from visits import MODES, OVERFLOW
 
 from r1.model import drafting
 from r1.model.cache import KVCache
@@ -39,27 +40,35 @@ def disk(tmp_path_factory):
     """A page with a figure, its scripts and the weights, as files on a disk."""
     folder = tmp_path_factory.mktemp("live")
     live_page.put_files(folder)
-    for theme, style in THEMES.items():
-        text = live_page.page(FIGURE.format(PARTS), theme, style)
-        (folder / f"{theme}.html").write_text(text, encoding="utf-8")
+    text = live_page.page(FIGURE.format(PARTS), "light", THEMES["light"])
+    (folder / "page.html").write_text(text, encoding="utf-8")
     return folder
 
 
-def start(page, disk, theme="light"):
-    page.goto((disk / f"{theme}.html").as_uri())
-    page.get_by_role("button", name="Start the model").click()
+@pytest.fixture(scope="module")
+def opened(browser, disk):
+    """A page whose figure is started by a key, and what it loads before and then."""
+    page, files = browser.new_page(reduced_motion="reduce"), []
+    page.on("request", lambda request: files.append(request.url.split("/")[-1]))
+    page.goto((disk / "page.html").as_uri(), wait_until="networkidle")
+    before = list(files)
+    page.get_by_role("button", name="Start the model").press("Enter")
     page.wait_for_selector(".live[data-state=live]")
+    assert page.evaluate("document.activeElement.name") == "problem"
+    folder = f"{disk.as_uri()}/live/"
+    page.evaluate("(folder) => { globalThis.folder = folder }", folder)
+    yield page, (before, list(files))
+    page.close()
 
 
 @pytest.fixture(scope="module")
-def page(browser, disk):
-    page = browser.new_page(reduced_motion="reduce")
-    start(page, disk)
-    page.evaluate(
-        "(folder) => { globalThis.folder = folder }", f"{disk.as_uri()}/live/"
-    )
-    yield page
-    page.close()
+def page(opened):
+    return opened[0]
+
+
+@pytest.fixture(scope="module")
+def loaded(opened):
+    return opened[1]
 
 
 @cache
@@ -393,24 +402,17 @@ def test_a_group_has_16_rewards_and_their_advantages(page):
     assert wanted in page.locator(".live-text").inner_text().replace("\n", "")
 
 
-def test_nothing_is_loaded_before_a_reader_asks_and_then_from_the_disk(browser, disk):
-    page, files = browser.new_page(reduced_motion="reduce"), []
-    page.on("request", lambda request: files.append(request.url.split("/")[-1]))
-    page.goto((disk / "light.html").as_uri())
-    page.wait_for_load_state("networkidle")
-    assert sorted(files) == ["light.html", "live.css", "live.js"]
-    page.get_by_role("button", name="Start the model").press("Enter")
-    page.wait_for_selector(".live[data-state=live]")
-    assert {"view.js", "base.js"} <= set(files)
-    assert "zero20.js" not in files
-    assert page.evaluate("document.activeElement.name") == "problem"
-    page.close()
+def test_nothing_is_loaded_before_a_reader_asks_and_then_from_the_disk(loaded):
+    before, after = loaded
+    assert sorted(before) == ["live.css", "live.js", "page.html"]
+    assert {"view.js", "base.js"} <= set(after)
+    assert "zero20.js" not in after
 
 
 def test_what_cannot_be_loaded_is_said_and_can_be_tried_again(browser, disk):
     page = browser.new_page(reduced_motion="reduce")
     weights, button = disk / "live/weights", "Start the model as the link has it"
-    page.goto(f"{(disk / 'light.html').as_uri()}?live-test=model:zero20")
+    page.goto(f"{(disk / 'page.html').as_uri()}?live-test=model:zero20")
     for name in ("zero20.js", "base.js"):  # what it needs, one after the other
         (weights / name).rename(weights / "away")
         page.get_by_role("button", name=button).click()
@@ -442,7 +444,7 @@ def test_a_link_leads_to_what_is_shown(browser, page, disk):
     page.evaluate("navigator.clipboard.writeText = async (t) => { window.copied = t }")
     page.get_by_role("button", name="Copy a link").click()
     link = page.evaluate("copied")
-    assert link.startswith((disk / "light.html").as_uri() + "?live-test=")
+    assert link.startswith((disk / "page.html").as_uri() + "?live-test=")
     assert link.endswith("#live-test")
     other = browser.new_page(reduced_motion="reduce")
     other.goto(link)
@@ -451,17 +453,23 @@ def test_a_link_leads_to_what_is_shown(browser, page, disk):
     same = [p.locator(".live-stage").inner_html() for p in (page, other)]
     assert same[0] == same[1]
     assert other.get_by_label("Model", exact=True).input_value() == "zero20"
-    # What cannot be is left out, and the figure begins as the page has it.
-    broken = (
-        "model:r7,problem:a,temperature:-1,seed:x,at:99999,group:2,model:constructor"
-    )
-    other.goto(f"{(disk / 'light.html').as_uri()}?live-test={broken}")
-    other.get_by_role("button", name="Start the model").click()
-    other.wait_for_selector(".live[data-state=live]")
-    assert other.get_by_label("Problem").input_value() == "7*3+5-2"
-    assert other.get_by_label("Model", exact=True).input_value() == "base"
-    assert other.get_by_role("button", name="Forward").is_disabled()
     other.close()
+
+
+def test_of_a_link_what_cannot_be_is_left_out(page):
+    ask = """(sent) => {
+      const figure = { id: "x", dataset: { model: "base", problem: "7*3", seed: "7",
+        temperature: "1", at: "12", parts: "next" } };
+      const models = { base: "", zero50: "" };
+      return R1.beginning(figure, models, `?y=1&x=${encodeURIComponent(sent)}`);
+    }"""
+    plain = {"model": "base", "problem": "7*3", "seed": "7", "temperature": "1"}
+    broken = "model:r7,problem:a,temperature:-1,seed:x,at:1e5,group:2,model:constructor"
+    for sent in ("", "x", ":,:", broken, "toString:1"):
+        found = page.evaluate(ask, sent)
+        assert found == plain | {"at": "12", "parts": "next"}
+    found = page.evaluate(ask, f"{broken},problem:2+2-9,model:zero50,group:1")
+    assert found == plain | {"problem": "2+2-9", "model": "zero50", "group": "1"}
 
 
 NUMBERS = re.compile(r"\d+\.\d+")
@@ -559,18 +567,25 @@ STICKS_OUT = """() => {
 }"""
 
 
-@pytest.mark.parametrize(("theme", "mode"), [("dark", "light"), ("light", "phone")])
-def test_it_is_accessible_and_fits_a_phone(theme, mode, browser, disk):
-    context = browser.new_context(**MODES[mode], reduced_motion="reduce")
+def test_it_is_accessible_and_fits_a_phone(browser, disk):
+    context = browser.new_context(**MODES["phone"], reduced_motion="reduce")
     page, said = context.new_page(), []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    start(page, disk, theme)
+    page.goto((disk / "page.html").as_uri())
+    assert barriers(page) == []
+    page.get_by_role("button", name="Start the model").click()
+    page.wait_for_selector(".live[data-state=live]")
     page.get_by_role("button", name="Group of 16").click()
     page.wait_for_selector(".live-group")
     assert barriers(page) == []
-    assert page.evaluate(OVERFLOW) <= 0
-    assert page.evaluate(STICKS_OUT) == []
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(OVERFLOW) <= 0
+        assert page.evaluate(STICKS_OUT) == []
+    dark = "document.documentElement.dataset.theme = 'dark'; document.body.style = "
+    page.evaluate(dark + repr(THEMES["dark"]))
+    assert barriers(page, colors_alone=True) == []
     assert said == []
     context.close()
 

@@ -19,8 +19,8 @@ globalThis.R1 ??= {};
     group: (text) => text === "1",
   };
   // How a figure begins: what the address says where that can be, else what the page says.
-  const beginning = ({ id, dataset }, models) => {
-    const sent = new URLSearchParams(location.search).get(id);
+  const beginning = ({ id, dataset }, models, search = location.search) => {
+    const sent = new URLSearchParams(search).get(id);
     const parts = (sent ?? "").split(",").map((part) => part.split(":"));
     const asked = parts.filter(
       ([name, value]) => Object.hasOwn(KEPT, name) && value && KEPT[name](value, models),
