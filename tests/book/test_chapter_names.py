@@ -28,6 +28,7 @@ TOPICS = {
     "|many answers|more answers",
     17: "loss|form|clip|product|DAPO|GSPO|CISPO|ratio|minibatch|updates|advantage|coin",
     18: "next|sparse|V3\\.[12]|V4|verdict|verified|published",
+    19: "checkpoint|folder|real weights|size of|TRL|machine|process|GPU",
 }
 NUMBERS = r"\d\d(?:(?:, | and | to | or )\d\d)*"
 MENTION = re.compile(rf"\b[Cc]hapters? ({NUMBERS})")

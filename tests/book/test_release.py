@@ -360,5 +360,5 @@ def test_the_paper_counts_verdicts_as_chapter_01_does():
     )
     assert counted.format("is") in paper
     assert f"Of thirteen claims, {counted.format('is')}" in chapter
-    assert "eighteen chapters" in paper
-    assert len(list(BOOK.glob("[0-9]*.ipynb"))) == 18
+    assert "nineteen chapters" in paper
+    assert len(list(BOOK.glob("[0-9]*.ipynb"))) == 19

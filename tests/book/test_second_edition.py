@@ -27,6 +27,7 @@ SECOND = [
     "16_test_time_compute",
     "17_losses_after_r1",
     "18_what_deepseek_did_next",
+    "19_leaving_the_small_world",
     "A1_mistakes_in_the_model",
 ]
 each = pytest.mark.parametrize("name", SECOND)

@@ -94,8 +94,8 @@ def change_column(table: str, arm: str, column: str, function) -> None:
     def change(read, asked, run):
         log = read(run)
         name, _, seed = run.rpartition("_seed")
-        if asked == table and name == arm:
-            log = {**log, column: function(log[column], int(seed))}
+        if asked == table and (name or run) == arm:  # a run may have no seed
+            log = {**log, column: function(log[column], int(seed) if name else None)}
         return log
 
     _between(change)
