@@ -1,7 +1,7 @@
 """The pages without a mouse, and as a screen reader meets them."""
 
 import pytest
-from visits import MODES, serve
+from visits import MODES, load, open_tabs, serve
 
 LONGEST = "05_latent_attention"  # code, formulas, figures and citations
 STOPS = 150
@@ -28,12 +28,17 @@ FOCUSED = """() => {
 NAMED = "button, summary, input, select, [role=button]"
 
 
-def opened(context, address, name):
-    page = context.new_page()
-    page.goto(f"{address}/book/{name}.html", wait_until="load")
-    page.evaluate("window.MathJax?.startup?.promise")
+def opened(page, address, name, colors="light"):
+    load(page, address, f"book/{name}", colors)
     page.wait_for_timeout(100)  # what scrolls is measured after that
     return page
+
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    """A page at a desk, for tests that begin with a load."""
+    with open_tabs(browser, {"desk": MODES["light"]}) as tabs:
+        yield tabs["desk"]
 
 
 def walk(page, most=400):
@@ -56,16 +61,13 @@ def unseen(stops):
 @pytest.fixture(scope="module")
 def chapter(browser, address):
     """The longest chapter, on a desk."""
-    page = opened(browser, address, LONGEST)
-    page.set_viewport_size(MODES["light"]["viewport"])
-    yield page
-    page.close()
+    with open_tabs(browser, {"desk": MODES["light"]}) as tabs:
+        yield opened(tabs["desk"], address, LONGEST)
 
 
-@pytest.mark.parametrize(("name", "mode"), [(LONGEST, "light"), ("index", "dark")])
-def test_a_page_has_few_stops_and_each_is_seen(name, mode, browser, address):
-    context = browser.new_context(**MODES[mode])
-    page = opened(context, address, name)
+@pytest.mark.parametrize(("name", "colors"), [(LONGEST, "light"), ("index", "dark")])
+def test_a_page_has_few_stops_and_each_is_seen(name, colors, tab, address):
+    page = opened(tab, address, name, colors)
     stops = walk(page)
     assert 60 < len(stops) < STOPS
     assert unseen(stops) == []
@@ -73,10 +75,9 @@ def test_a_page_has_few_stops_and_each_is_seen(name, mode, browser, address):
     assert first["where"] == "pst-skip-link"
     assert {"pst-primary-sidebar", "main-content"} <= {s["where"] for s in stops}
     assert not [s for s in stops if s["tag"].startswith("MJX")]  # all of them fit
-    context.close()
 
 
-def test_a_pale_a_thin_and_no_line_are_found(browser, tmp_path):
+def test_a_pale_a_thin_and_no_line_are_found(tab, tmp_path):
     page = """<body style="background: #fff"><style>a:focus { outline: 2px solid #06c }
     .pale:focus { outline-color: #ccc } .thin:focus { outline-width: 1px }
     .none:focus { outline: none }</style><a href="#">good</a>"""
@@ -85,11 +86,9 @@ def test_a_pale_a_thin_and_no_line_are_found(browser, tmp_path):
     (tmp_path / "book").mkdir()
     (tmp_path / "book/page.html").write_text(page)
     with serve(tmp_path) as address:
-        opened_page = opened(browser, address, "page")
-        stops = walk(opened_page)
+        stops = walk(opened(tab, address, "page"))
     assert len(stops) == 4
     assert [said.split()[-1] for said in unseen(stops)] == ["pale", "thin", "none"]
-    opened_page.close()
 
 
 CONTROLS = [
@@ -149,8 +148,8 @@ def test_every_button_has_a_name_of_its_own(chapter):
     assert not [name for name in names if "hidden content" in name]
 
 
-def test_the_skip_link_is_seen_and_leads_past_the_sidebar(browser, address):
-    page = opened(browser, address, "index")
+def test_the_skip_link_is_seen_and_leads_past_the_sidebar(tab, address):
+    page = opened(tab, address, "index")
     page.keyboard.press("Tab")
     # It slides into the page.
     seen = "document.querySelector('#pst-skip-link a').getBoundingClientRect().top >= 0"
@@ -158,7 +157,6 @@ def test_the_skip_link_is_seen_and_leads_past_the_sidebar(browser, address):
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate(FOCUSED)["where"] == "main-content"
-    page.close()
 
 
 @pytest.mark.parametrize("kind", ["button.copybtn", "article p a", ".page-toc a"])
@@ -185,7 +183,7 @@ def test_a_toggle_opens_by_keys_and_says_so(chapter):
 
 
 def test_a_button_that_is_pressed_keeps_the_focus(browser, address):
-    page = opened(browser, address, "index")
+    page = opened(browser.new_page(), address, "index")
     themes = []
     for _ in range(2):
         page.locator(".theme-switch-button").focus()
@@ -199,10 +197,11 @@ def test_a_button_that_is_pressed_keeps_the_focus(browser, address):
 
 
 @pytest.mark.parametrize("kind", ["bibliography.html#", "glossary.html#"])
-def test_a_hint_opens_on_focus_describes_its_link_and_closes(kind, browser, address):
-    page, asked = browser.new_page(), []
+def test_a_hint_opens_on_focus_describes_its_link_and_closes(kind, tab, address):
+    page, asked = tab, []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{address}/book/{LONGEST}.html", wait_until="load")
+    assert asked
     assert not [url for url in asked if "tippy" in url]
     link = page.locator(f"article a[href*='{kind}']").first
     link.focus()
@@ -222,7 +221,7 @@ def test_a_hint_opens_on_focus_describes_its_link_and_closes(kind, browser, addr
     page.mouse.move(box["x"] + 10, box["y"] + box["height"] / 2, steps=5)
     page.wait_for_timeout(400)
     assert hint.is_visible()  # and stays while the pointer is on it
-    page.close()
+    page.mouse.move(0, 0)
 
 
 HINT = r"""selector_to_html = { "article a": "<span class='math'>\\(x^2\\)</span>" };
@@ -268,8 +267,8 @@ def test_a_figure_says_once_what_changed_when_it_has_stopped(chapter):
     assert chapter.evaluate("window.spoken[1]").startswith("MLA: ")  # it alone changed
 
 
-def test_formulas_are_stops_only_where_they_scroll(browser, address):
-    page = opened(browser, address, LONGEST)
+def test_formulas_are_stops_only_where_they_scroll(chapter):
+    page = chapter
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_timeout(600)
     fits = """boxes => boxes.filter((box) =>
@@ -279,4 +278,4 @@ def test_formulas_are_stops_only_where_they_scroll(browser, address):
     assert boxes.evaluate_all("boxes => boxes.some((box) => box.tabIndex === 0)")
     inline = page.locator("mjx-container:not([display])")
     assert inline.evaluate_all("all => all.every((e) => e.tabIndex < 0)")
-    page.close()
+    page.set_viewport_size(MODES["light"]["viewport"])
