@@ -14,7 +14,7 @@ from r1.train.records import read_log
 
 BASE = Path(__file__).parents[2] / "book" / "data" / "base" / "base_seed1.safetensors"
 # Three problems and parts of three answers: for four processes, too few of both.
-COMMON = "--steps 3 --save-every 2 --threads 1 --problems 1 --prompts 3 --group 3"
+COMMON = "--steps 2 --save-every 1 --threads 1 --problems 1 --prompts 3 --group 3"
 COMMON += " --max-new-tokens 24 --lr 3e-4 --epochs 2 --minibatches 3 --how token"
 KINDS = {"grpo": "--kl-weight 0.05", "ppo": "--critic-lr 1e-3"}
 EACH = pytest.mark.parametrize("kind", KINDS)
@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def single(folder):
-    """Whole runs of one process, and what is left of runs killed after two steps."""
+    """Whole runs of one process, and what is left of runs killed after a step."""
     for kind in KINDS:
         reinforce.main(words(kind, folder / f"{kind}_1"))
     with pytest.MonkeyPatch.context() as patch:

@@ -99,6 +99,7 @@ def main(commands: list[list[str]]) -> None:
 
 def fork_all(commands: dict[str, list[list[str]]]) -> dict[str, str]:
     """Fork processes for each number of them; returns what they said."""
+    import gc
     import socket
     import tempfile
 
@@ -106,6 +107,7 @@ def fork_all(commands: dict[str, list[list[str]]]) -> dict[str, str]:
 
     for module in {module for some in commands.values() for module, *_ in some}:
         importlib.import_module(f"experiments.{module}")
+    gc.freeze()  # a look for garbage would copy all that is imported into each fork
     said = {}
     for processes, some in commands.items():
         with socket.socket() as free:
