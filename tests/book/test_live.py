@@ -573,9 +573,17 @@ def test_it_is_accessible_and_fits_a_phone(browser, disk):
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto((disk / "page.html").as_uri())
-    assert barriers(page) == []
     page.get_by_role("button", name="Start the model").click()
     page.wait_for_selector(".live[data-state=live]")
+    page.get_by_label("Model", exact=True).select_option("zero100")
+    page.wait_for_selector(".live-thrown")
+    typed = page.get_by_label("Problem")
+    typed.fill("x")
+    typed.press("Enter")
+    assert page.get_by_role("alert").inner_text() != ""
+    assert page.locator(".live-drafts .live-kept").count() > 0
+    assert barriers(page) == []
+    typed.fill("7*3+5-2")
     page.get_by_role("button", name="Group of 16").click()
     page.wait_for_selector(".live-group")
     assert barriers(page) == []
