@@ -240,19 +240,22 @@ def take_stills(names=FORMS, stills=STILLS):
 def setup(app):
     """Put the figures into what is read, and give their pages style and script."""
 
+    def filled(text):
+        for kind, name in PLACE.findall(text):
+            if kind == "live":
+                app.env.note_dependency(str(STILLS / f"{name}.html"))
+        return with_figures(text)
+
     def source(app, name, text):
         if "<!-- live: " not in text[0] and "<!-- touch: " not in text[0]:
             return
-        for kind, form in PLACE.findall(text[0].replace("\\n", "\n")):
-            if kind == "live":
-                app.env.note_dependency(str(STILLS / f"{form}.html"))
         if not app.env.doc2path(name).endswith(".ipynb"):
-            text[0] = with_figures(text[0])
+            text[0] = filled(text[0])
             return
         notebook = json.loads(text[0])
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
-                cell["source"] = with_figures("".join(cell["source"]))
+                cell["source"] = filled("".join(cell["source"]))
         text[0] = json.dumps(notebook)
 
     app.add_css_file("live.css")
