@@ -21,7 +21,7 @@ from r1.train.records import read_log
 
 CONFIG = replace(ModelConfig.tiny(), dim=16, inter_dim=32, n_layers=2, moe_inter_dim=16)
 UNEVEN = replace(CONFIG, q_lora_rank=50)  # a first axis that four do not divide
-STEPS, LONG = 12, 24
+STEPS, LONG = 8, 24
 EACH = pytest.mark.parametrize("parallel", ["data", "experts"])
 MANY = pytest.mark.parametrize("processes", [2, 4])
 
