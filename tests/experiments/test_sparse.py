@@ -1,4 +1,4 @@
-"""Chapter 18's sparse runs: what each arm is, and that all arms of a seed read the same."""
+"""Chapter 18's sparse runs: what each arm is, and that arms of a seed read alike."""
 
 import copy
 from dataclasses import fields
