@@ -92,20 +92,22 @@ def whole_bytes(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, int
 
 
 def watch_copy(model: Model) -> Callable[[], int]:
-    """Note the most bytes of gathered weights; to be called once passes have run."""
-    own, found = storage_bytes(model.parameters()), [0]
+    """Note the bytes of gathered weights; what it returns tells the most, and ends."""
+    found = [0]
 
     def note(*_: object) -> None:
-        # Within a pass the parameters are the gathered ones. Experts that stay are the
-        # same as before.
-        stay = [p for p in model.parameters() if isinstance(p, DTensor)]
+        # Within a pass the parameters are the gathered ones, but for experts that stay.
         gathered = [p for p in model.parameters() if not isinstance(p, DTensor)]
         if distributed.processes() > 1:
             found.append(storage_bytes(gathered))
-            assert storage_bytes(stay) <= own
 
-    model.norm.register_forward_hook(note)
-    return lambda: max(found)
+    hook = model.norm.register_forward_hook(note)
+
+    def most() -> int:
+        hook.remove()  # steps that are timed do without it
+        return max(found)
+
+    return most
 
 
 def held_by_formula(config: ModelConfig, processes: int, experts: bool) -> Report:
@@ -201,10 +203,10 @@ def pretraining(o: Options) -> Report:
         balance=Balance(0.001),
     )
     next(steps)
-    counted = count(steps)
+    counted, gathered = count(steps), copy()
     rows = rows_between(model) if experts else None
     seconds = clock(steps, o.timed)
-    held = whole_bytes(model, optimizer) | {"copy": copy()}
+    held = whole_bytes(model, optimizer) | {"copy": gathered}
     processes = distributed.processes()
     said = held_by_formula(config, processes, experts)
     formula = pretraining_travels(config, processes, rows, itemsize())
@@ -262,10 +264,10 @@ def reinforcement(o: Options) -> Report:
     steps = grpo(*models, o.timed + 2, settings, environment, optimizer=optimizer)
     next(steps)
     answers.clear()
-    counted = count(steps)
+    counted, gathered = count(steps), copy()
     passes = positions(answers, o.group)
     seconds = clock(steps, o.timed)
-    held = whole_bytes(policy, optimizer) | {"copy": copy()}
+    held = whole_bytes(policy, optimizer) | {"copy": gathered}
     held["reference"] = storage_bytes(base.parameters())
     processes = distributed.processes()
     said = held_by_formula(base.config, processes, False)
