@@ -61,6 +61,7 @@ WEIGHTS = {
 PAGE_WEIGHTS = {
     "book/01_claims": 0.8,  # what later chapters treat at length
     "book/A1_mistakes_in_the_model": 0.6,  # chapters treat it at length
+    "book/A2_mistakes_in_training": 0.6,
     "book/mistakes": 0.4,
     "book/published": 0.1,
     "book/notation": 0.6,

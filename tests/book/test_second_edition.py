@@ -29,6 +29,7 @@ SECOND = [
     "18_what_deepseek_did_next",
     "19_leaving_the_small_world",
     "A1_mistakes_in_the_model",
+    "A2_mistakes_in_training",
 ]
 each = pytest.mark.parametrize("name", SECOND)
 BOX = re.compile(
