@@ -21,6 +21,9 @@ FIRST = [
     "13_r1_zero",
     "test_assignments",
     "test_publish",
+    "test_figures",
+    "test_distributed_grpo",
+    "test_distributed",
 ]
 CLOCK = re.compile(r"perf_counter|_seconds\(|clock\(|experiments.overlap")
 THREADS = [name for name in FIXED if name.endswith("THREADS")]
