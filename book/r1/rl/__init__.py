@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "grpo_loop",
         "losses",
         "losses_after_r1",
+        "passes",
         "ppo_loop",
         "rewards",
         "rollout",
@@ -64,6 +65,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "product_loss",
             "token_weights",
         ],
+        "passes": ["positions", "read_again", "written_rows"],
         "ppo_loop": [
             "Optimizers",
             "PPOSettings",
