@@ -26,8 +26,8 @@ class Figure(NamedTuple):
 FIGURES = {
     "router": Figure(
         "A router, balanced by a bias or by a loss",
-        "Raise the speed of the bias to 1 and the loads swing; then balance by the "
-        "auxiliary loss and see what it adds to the scores.",
+        "Raise the speed of the bias to 1 and move the step: the loads swing. Then "
+        "balance by the auxiliary loss and see what it adds to the logits.",
     ),
     "absorb": Figure(
         "The two orders of the product",
@@ -41,28 +41,28 @@ FIGURES = {
     ),
     "draft": Figure(
         "Drafts that are kept or replaced",
-        "Drag the bars of p and q, or move them with the two controls, and draw more "
-        "drafts: what is written comes close to p whatever q is.",
+        "Tap or drag the bars of p and q, or move them with the two controls. Then "
+        "draw more drafts: what is written comes close to p, whatever q is.",
     ),
     "eight": Figure(
         "A number in eight bits",
-        "Move the largest number beside x to 10,000 and x falls to zero; then put that "
-        "number in another tile. A tap on a bit turns it.",
+        "Move the largest number beside x to 10,000 and x falls to zero. Then put that "
+        "number in another tile. A tap on a bit changes it.",
     ),
     "hacker": Figure(
         "What rules pay for an answer",
-        "Write an answer that earns much and is not right; first pay for tags or for "
-        "length, then for both and for the right answer.",
+        "Pay for tags or for length, and write an answer that is not right and earns "
+        "more than every right one. Then raise the pay for right answers.",
     ),
     "group": Figure(
         "Sixteen answers and their advantages",
-        "Tap the bars until all rewards are equal, then make a single one right; drag "
-        "the ratio out of the clip.",
+        "Tap the first bar twice and all rewards are equal. Tap it again, so that one "
+        "answer is right, and drag the ratio beyond the clip, above 1.2.",
     ),
     "push": Figure(
         "A policy with one parameter",
-        "Make bare answers better than thoughts, then equally good, and start with few "
-        "thoughts: when does thinking grow, and when does it grow late?",
+        "Make bare answers better than thoughts, then equally good: does thinking "
+        "grow? Start again, and set the share of thoughts to 0.05: it grows late.",
     ),
     "passk": Figure(
         "What k answers find, before and after training",

@@ -72,6 +72,12 @@ def page(browser):
     page.close()
 
 
+def renew(page):
+    """The figures as they begin: none has a state in the address."""
+    page.goto("about:blank")
+    page.set_content(html())
+
+
 def call(page, name, what, *arguments):
     """What a figure computes."""
     path = f"document.getElementById('{name}-figure').compute{what and '.' + what}"
@@ -125,7 +131,7 @@ def test_absorb_counts_the_operations_of_the_layer(asking, stored, page):
         v_head_dim=10, max_seq_len=64,
     )  # fmt: skip
     sizes = {"heads": 2, "latent": 16, "key": 6, "rope": 4, "value": 10}
-    ours = call(page, "absorb", "", sizes, asking, stored)
+    ours = call(page, "absorb", "compute", sizes, asking, stored)
     x = torch.randn(1, stored, 8)
     counted = {}
     for form in ("naive", "absorbed"):
@@ -143,6 +149,83 @@ def test_absorb_counts_the_operations_of_the_layer(asking, stored, page):
         for form in ("naive", "absorbed")
     )
     assert naive - absorbed == pytest.approx(counted["naive"] - counted["absorbed"])
+    # Bytes, by the chapter's table: numbers of two bytes.
+    both = 2 * 16 * (6 + 10) + stored * (16 + 4) + asking * 2 * (6 + 4 + 10)
+    assert ours["naive"][2] == 2 * (both + 2 * stored * 2 * (6 + 10))
+    assert ours["absorbed"][2] == 2 * (both + 2 * asking * 2 * (16 + 16))
+
+
+def test_the_sizes_are_those_of_v3(page):
+    v3 = ModelConfig.deepseek_v3()
+    path = "document.getElementById('{}-figure').compute.V3"
+    assert page.evaluate(path.format("absorb")) == {
+        "heads": v3.n_heads,
+        "latent": v3.kv_lora_rank,
+        "key": v3.qk_nope_head_dim,
+        "rope": v3.qk_rope_head_dim,
+        "value": v3.v_head_dim,
+    }
+    assert page.evaluate(path.format("yarn")) == {
+        "width": v3.qk_rope_head_dim,
+        "theta": v3.rope_theta,
+        "trained": v3.original_seq_len,
+        "fast": v3.beta_fast,
+        "slow": v3.beta_slow,
+    }
+
+
+def test_what_a_reader_is_told_to_try_is_true(page):
+    """Each sentence of touch_page.py, done and seen."""
+    text = {n: page.locator(f"#{n}-figure .touch-numbers").inner_text for n in NAMES}
+    move(page, "router", speed=0)
+    assert float(said(page, "router")["last"]) > 2
+    move(page, "absorb", asking=7)
+    assert said(page, "absorb")["less"] == "absorbed"
+    move(page, "absorb", asking=8)
+    assert said(page, "absorb")["less"] == "naive"
+    # No more can ask than are stored.
+    move(page, "absorb", stored=6)
+    assert page.locator("output[for=absorb-asking]").inner_text() == "64"
+    move(page, "yarn", way="all slowed alike", longer=40)
+    assert (said(page, "yarn")["beyond"], said(page, "yarn")["kept"]) == ("0", "0")
+    off = []
+    for count in (4, 12):
+        move(page, "draft", count=count)
+        off.append(float(said(page, "draft")["off"]))
+    assert off[1] < 0.02 < off[0]
+    assert float(said(page, "eight")["q"]) == 4.5
+    move(page, "eight", outlier=4)
+    assert "fallen to zero" in text["eight"]()
+    move(page, "eight", tile="in another tile")
+    assert float(said(page, "eight")["q"]) == 448
+    move(page, "hacker", tags=1, text="<answer>" * 20)
+    assert said(page, "hacker")["hacked"] == "true"
+    assert "yours" in text["hacker"]()
+    move(page, "hacker", tags=0, length=0.25, text="x" * 100)
+    assert said(page, "hacker")["hacked"] == "true"
+    assert "yours" in text["hacker"]()
+    bars = page.locator("#group-figure svg").first
+    bars.scroll_into_view_if_needed()
+    for words in ("reward 0, advantage -3.87", "teaches nothing", "advantage 3.87"):
+        bars.click(position={"x": 60, "y": 60})
+        assert words in text["group"]()
+    move(page, "group", rho=1.3)
+    assert said(page, "group")["silenced"] == "true"
+    move(page, "push", bare=0.9)
+    assert float(said(page, "push")["push"]) < 0
+    move(page, "push", bare=0.84)
+    assert float(said(page, "push")["push"]) == 0
+    ends = [
+        call(page, "push", "train", theta, CHANCES, 3.2, 40) for theta in (0.3, 0.05)
+    ]
+    assert ends[0][10] > 0.5 > ends[1][10]
+    crossings = []
+    for right in (2, 0, 7):
+        move(page, "passk", hardAfter=right)
+        crossings.append(said(page, "passk")["over"])
+    # Where 64 of 64 answers are drawn, each curve of the first is at 1.
+    assert crossings == ["8, 16, 32", "4, 8, 16, 32, 64", ""]
+    renew(page)
 
 
 def test_group_has_the_advantages_the_clip_and_the_means_of_the_package(page):
@@ -233,9 +316,11 @@ def test_yarn_turns_as_the_package_does(page):
     assert int(said(page, "yarn")["beyond"]) == slow.sum() == 9
 
 
+CHANCES = {"right": 0.8, "bare": 0.3, "long": 29, "short": 4}
+
+
 @pytest.mark.parametrize("theta", [0.05, 0.4, 0.9])
 def test_push_is_the_gradient_of_the_advantages(theta, page):
-    chances = {"right": 0.8, "bare": 0.3, "long": 29, "short": 4}
     z = torch.tensor(math.log(theta / (1 - theta)), dtype=torch.float64)
     z.requires_grad_()
     # All four kinds of answers, each with its chance: exact as a group of any size is
@@ -250,7 +335,7 @@ def test_push_is_the_gradient_of_the_advantages(theta, page):
     length = torch.tensor([29, 29, 4, 4], dtype=torch.float64)
     each = torch.where(reward > 0, best, worst) / length
     (chance * each * logp).sum().backward()
-    assert call(page, "push", "push", theta, chances) == pytest.approx(z.grad.item())
+    assert call(page, "push", "push", theta, CHANCES) == pytest.approx(z.grad.item())
 
 
 def test_hacker_pays_as_the_rules_of_the_package_do(page):
@@ -283,6 +368,10 @@ def test_hacker_pays_as_the_rules_of_the_package_do(page):
         worked,
     )
     assert length == pytest.approx(hacking.length_reward(problem, worked) - 1)
+    search = "(texts) => texts.map(document.getElementById('hacker-figure')"
+    texts = ["<answer> +4.0 </answer>", worked, "<answer>5</answer><answer>4</answer>"]
+    texts += ["<answer>44</answer>", "</answer>4<answer>"]
+    assert page.evaluate(f"{search}.compute.rules.search)", texts) == [1, 1, 0, 0, 0]
     move(page, "hacker", accuracy=0, tags=1)
     assert said(page, "hacker")["hacked"] == "true"
     move(page, "hacker", accuracy=1, tags=0)
@@ -334,13 +423,49 @@ def test_a_finger_moves_a_bar_and_the_bits(page):
     bits.nth(7).click()
     assert int(said(page, "eight")["code"]) == int(before) ^ 1
     assert bits.nth(7).get_attribute("aria-pressed") == "true" or int(before) & 1
+    # A bar that is as high as the one that is looked at can be moved to its height.
+    renew(page)
+    page.locator("#draft-figure svg").first.scroll_into_view_if_needed()
+    at = page.locator("#draft-figure svg").first.bounding_box()
+    page.mouse.click(at["x"] + 40 + 0.28 * 128, at["y"] + 82)
+    page.mouse.click(at["x"] + 40 + 0.72 * 128, at["y"] + 82)
+    heights = "e => e.querySelectorAll('svg')[0].querySelectorAll('rect')"
+    tall = f"{heights}.values().map((r) => Math.round(r.getAttribute('height')))"
+    drawn = page.locator("#draft-figure").evaluate(f"{tall}.toArray()")
+    assert drawn[0] == drawn[1]
     answer = page.locator("#group-figure svg").first
     answer.scroll_into_view_if_needed()
     at = answer.bounding_box()
     page.mouse.click(at["x"] + at["width"] - 15, at["y"] + 40)
     assert page.locator("#group-answer").input_value() == "16"
     assert page.locator("#group-reward").input_value() == "1.1"
+    renew(page)
+
+
+@pytest.mark.parametrize(("sideways", "down"), [(0, -150), (90, 0)])
+def test_a_finger_that_scrolls_the_page_moves_no_figure(sideways, down, browser):
+    context = browser.new_context(**MODES["phone"], has_touch=True)
+    page = context.new_page()
     page.set_content(html())
+    finger = context.new_cdp_session(page)
+    scrolled, changed = 0, []
+    for name in ("group", "draft", "push"):
+        drawing = page.locator(f"#{name}-figure svg").first
+        drawing.scroll_into_view_if_needed()
+        at, top = drawing.bounding_box(), page.evaluate("scrollY")
+        before = said(page, name)
+        x, y = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
+        for i in range(11):
+            where = [{"x": x + sideways * i / 10, "y": y + down * i / 10}]
+            kind = "touchMove" if i else "touchStart"
+            event = {"type": kind, "touchPoints": where}
+            finger.send("Input.dispatchTouchEvent", event)
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_timeout(50)
+        scrolled += page.evaluate("scrollY") - top
+        changed.append(said(page, name) != before)
+    assert (scrolled > 100, changed) == (down != 0, [down == 0] * 3)
+    context.close()
 
 
 @pytest.mark.parametrize(("mode", "theme"), [("phone", "light"), ("light", "dark")])
@@ -382,7 +507,7 @@ SLOWEST = """() => {
 def test_no_event_takes_50_milliseconds(page):
     times = page.evaluate(SLOWEST)
     assert max(times.values()) < 50, times
-    page.set_content(html())
+    renew(page)
 
 
 def test_a_state_is_sent_in_the_address(browser, tmp_path):
@@ -391,11 +516,29 @@ def test_a_state_is_sent_in_the_address(browser, tmp_path):
     page = context.new_page()
     (tmp_path / "page.html").write_text(html(), encoding="utf-8")
     broken = "?yarn=way:YaRN,longer:99&push=theta:x,nothing:1,%E0%A4%A&router=skew:2"
+    broken += "&group=rewards:12&draft=p:0,q:8"
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto((tmp_path / "page.html").as_uri() + broken + "#yarn-figure")
     assert page.locator("#router-skew").input_value() == "2"
     assert page.locator("#yarn-way").input_value() == "YaRN"
     assert page.locator("#yarn-longer").input_value() == "40"  # no farther than its end
+    assert said(page, "group")["advantage"].startswith("3.87")
+    assert said(page, "draft")["kept"].startswith("0.68")
+    # Two figures that are moved within one moment both stand in the address; a copied
+    # link holds its own alone, and leads to the same state.
+    for name in ("yarn", "push", "router"):
+        page.locator(f"#{name}-figure").get_by_text("Start again").click()
+    move(page, "push", theta=0.4)
+    move(page, "hacker", text="a:b,c&<d>")
+    page.wait_for_function("location.search.includes('hacker')")
+    assert "push=theta%3A0.4&hacker=" in page.evaluate("location.search")
+    page.evaluate("navigator.clipboard.writeText = (text) => { window.sent = text; }")
+    page.locator("#hacker-figure").get_by_text("Copy a link").click()
+    sent = page.evaluate("window.sent")
+    assert "push" not in sent
+    assert sent.endswith("#hacker-figure")
+    page.goto(sent)
+    assert page.locator("#hacker-text").input_value() == "a:b,c&<d>"
     assert wrong == []
     context.close()

@@ -1,6 +1,6 @@
 // The figure of chapter 05: the two orders in which latent attention multiplies, for V3.
-// What one layer computes and moves for one sequence: equation (5.10) and the table below
-// it in the chapter; a browser test counts the operations of r1's layer.
+// What one layer computes and moves for one sequence: equation (5.7) and the table of
+// bytes below it in the chapter; a browser test counts the operations of r1's layer.
 touch("absorb-figure", (t) => {
   const V3 = { heads: 128, latent: 512, key: 128, rope: 64, value: 128 };
   const compute = ({ heads, latent, key, rope, value }, asking, stored) => {
@@ -15,7 +15,7 @@ touch("absorb-figure", (t) => {
         2 * (shared + 2 * asking * heads * 2 * latent)],
     };
   };
-  t.figure.compute = compute;
+  t.figure.compute = { compute, V3 };
   const power = (x) => (2 ** x).toLocaleString("en-US");
   const STEPS = ["neither yet", "W and latent (naive)", "query and W (absorbed)"];
   t.choice("order", "multiplied first", STEPS, STEPS[1]);
@@ -33,8 +33,8 @@ touch("absorb-figure", (t) => {
   const flop = (x) => unit(x, ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"]);
   const size = (x) => unit(x, ["B", "kB", "MB", "GB", "TB"]);
   return () => {
-    const stored = 2 ** t.state.stored;
-    const asking = Math.min(2 ** t.state.asking, stored);
+    if (t.state.asking > t.state.stored) t.set.asking(t.state.stored);
+    const [stored, asking] = [2 ** t.state.stored, 2 ** t.state.asking];
     const { naive, absorbed } = compute(V3, asking, stored);
     // One head: q (128) times W (128 x 512) times c (512), for each pair of tokens.
     const step = STEPS.indexOf(t.state.order);
@@ -59,7 +59,7 @@ touch("absorb-figure", (t) => {
     order.words(`Query, matrix and latent; ${lines[step]}.`);
 
     const most = Math.max(naive[0] + naive[1], absorbed[0] + absorbed[1]);
-    const bars = (drawing, rows, top, title, show) => {
+    const bars = (drawing, rows, kinds, top, title, show) => {
       drawing.frame({ x: [0, top], y: [0, 1], title, bare: true });
       rows.forEach(([name, parts], i) => {
         const y = 4 + 34 * i;
@@ -67,24 +67,24 @@ touch("absorb-figure", (t) => {
         let at = 0;
         parts.forEach((part, j) => {
           const [x, end] = [drawing.x(at), drawing.x((at += part))];
-          drawing.node("rect", { x, y, width: end - x, height: 24, class: j ? "b" : "a" });
+          drawing.node("rect", { x, y, width: end - x, height: 24, class: kinds[j] });
         });
         drawing.text(drawing.x(at) + 5, y + 17, show(at));
       });
     };
-    bars(works, [["naive", naive.slice(0, 2)], ["absorbed", absorbed.slice(0, 2)]], most,
+    bars(works, [["naive", naive.slice(0, 2)], ["absorbed", absorbed.slice(0, 2)]], ["a", "b"], most,
       "operations of one layer: matrices (blue) and pairs of tokens (orange)", flop);
     const crossing = (V3.latent * (V3.key + V3.value)) / (2 * V3.latent - V3.key - V3.value);
-    bars(bytes, [["naive", [naive[2]]], ["absorbed", [absorbed[2]]]],
-      Math.max(naive[2], absorbed[2]), "bytes that are moved", size);
+    bars(bytes, [["naive", [naive[2]]], ["absorbed", [absorbed[2]]]], ["c"],
+      Math.max(naive[2], absorbed[2]), "bytes that this layer moves", size);
     const total = ([matrices, pairs]) => matrices + pairs;
     const less = total(naive) < total(absorbed) ? "naive" : "absorbed";
     const ratio = Math.max(total(naive) / total(absorbed), total(absorbed) / total(naive));
     said.textContent =
       `${asking.toLocaleString("en-US")} of ${stored.toLocaleString("en-US")} tokens ask: the ` +
       `${less} form computes less, by a factor of ${ratio.toPrecision(3)}. ` +
-      `Where far more are stored, both compute the same at ${crossing.toFixed(1)} that ask.`;
-    Object.assign(said.dataset, { naive: total(naive), absorbed: total(absorbed), less });
+      `If far more tokens are stored than ask, both compute the same at ${crossing.toFixed(1)} that ask.`;
+    Object.assign(said.dataset, { less, ratio });
     works.words(`Naive ${flop(total(naive))}, absorbed ${flop(total(absorbed))}.`);
     bytes.words(`Naive ${size(naive[2])}, absorbed ${size(absorbed[2])}.`);
   };

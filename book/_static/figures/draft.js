@@ -24,51 +24,41 @@ touch("draft-figure", (t) => {
   };
   t.figure.compute = { share, residual, write, draw };
   const START = { p: "5,3,1,6,2", q: "2,5,1,4,6" };
-  t.hidden("p", START.p);
-  t.hidden("q", START.q);
+  const FORM = /^(?=.*[1-9])(10|\d)(,(10|\d)){4}$/; // a distribution has some mass
+  t.hidden("p", START.p, FORM);
+  t.hidden("q", START.q, FORM);
+  const put = (height) => {
+    const [which, , name] = t.state.bar.split(" ");
+    const heights = t.state[which].split(",");
+    heights[TOKENS.indexOf(name)] = height;
+    t.set[which](heights.join(","));
+  };
   const bars = TOKENS.flatMap((name) => [`p of ${name}`, `q of ${name}`]);
   t.choice("bar", "bar that is moved", bars);
-  t.slider("height", "its height", { min: 0, max: 10, start: 5 });
+  t.slider("height", "its height", { min: 0, max: 10, start: 5, act: put });
   t.slider("count", "drafts that are drawn", { min: 0, max: 12, start: 8, show: (x) => (2 ** x).toLocaleString("en-US") });
   const both = t.drawing(190);
   const came = t.drawing(160);
   t.key([["a", "p, the model"], ["b", "q, the drafts"], ["c", "kept"], ["d", "replaced"]]);
   const said = t.numbers();
-  const place = (x, y) => {
-    const at = both.back(x);
-    const i = Math.min(TOKENS.length - 1, Math.max(0, Math.floor(at)));
-    return [2 * i + (at - i > 0.5), Math.round(Math.min(10, Math.max(0, both.up(y))))];
-  };
-  let held = null;
   both.touched((x, y, first) => {
-    const [bar, height] = place(x, y);
-    if (first) held = bar;
-    t.move({ bar: bars[held], height });
+    const half = Math.min(bars.length - 1, Math.max(0, Math.floor(2 * both.back(x))));
+    if (first) t.set.bar(bars[half]);
+    put(Math.round(Math.min(10, Math.max(0, both.up(y)))));
+    t.move({});
   });
-  let before = {};
   return () => {
     const { state } = t;
     const heights = { p: state.p.split(",").map(Number), q: state.q.split(",").map(Number) };
     const [which, , name] = state.bar.split(" ");
-    const i = TOKENS.indexOf(name);
-    const same = before.p === state.p && before.q === state.q;
-    if (before.height !== undefined && same && (before.bar === state.bar || before.height !== state.height)) {
-      heights[which][i] = state.height;
-      if (sum(heights[which]) === 0) heights[which][i] = 1; // a distribution has some mass
-      state[which] = heights[which].join(",");
-    }
-    const slider = t.figure.querySelector("#draft-height");
-    slider.value = state.height = heights[which][i];
-    t.figure.querySelector("output[for=draft-height]").value = state.height;
-    slider.setAttribute("aria-valuetext", String(state.height));
-    before = { p: state.p, q: state.q, bar: state.bar, height: state.height };
+    t.set.height(heights[which][TOKENS.indexOf(name)]);
 
     const [p, q] = [share(heights.p), share(heights.q)];
     const kept = sum(p.map((x, k) => Math.min(x, q[k])));
     const ticks = TOKENS.map((text, k) => [k + 0.5, text]);
     both.frame({
       x: [0, TOKENS.length], y: [0, 10], xTicks: ticks, yTicks: [[0, "0"], [5, "5"], [10, "10"]],
-      title: "heights of p and q; drag a bar",
+      title: "p and q, not yet divided by their sums; tap or drag a bar",
     });
     const unit = both.x(1) - both.x(0);
     TOKENS.forEach((_, k) => {
@@ -79,9 +69,9 @@ touch("draft-figure", (t) => {
     const drawn = draw(p, q, count);
     const green = TOKENS.map((_, k) => drawn.filter((d) => d.kept && d.token === k).length / count);
     const red = TOKENS.map((_, k) => drawn.filter((d) => !d.kept && d.token === k).length / count);
-    const top = Math.max(0.3, ...p, ...green.map((x, k) => x + red[k])) * 1.05;
+    const top = Math.max(0.3, ...p, ...green.map((x, k) => x + red[k]));
     came.frame({
-      x: [0, TOKENS.length], y: [0, top], xTicks: ticks,
+      x: [0, TOKENS.length], y: [0, 1.05 * top], xTicks: ticks,
       yTicks: [[0, "0"], [top / 2, (top / 2).toFixed(2)], [top, top.toFixed(2)]],
       title: "what is written; the outline is p",
     });

@@ -56,9 +56,9 @@ touch("eight-figure", (t) => {
   t.figure.compute = { decode, round, scaled, code };
 
   const power = (x) => String(Number((10 ** x).toPrecision(3)));
-  t.slider("x", "the number x", { min: -4, max: 2, step: 0.01, start: -0.5, show: power });
+  t.slider("x", "the number x", { min: -4, max: 2, step: 0.01, start: -2, show: power });
   t.slider("outlier", "the largest number beside it", { min: 0, max: 5, step: 0.05, start: 0, show: power });
-  t.choice("tile", "that number is", ["in the same tile", "in another tile"]);
+  t.choice("tile", "the largest number is", ["in the same tile", "in another tile"]);
   t.choice("format", "format", Object.keys(FORMATS));
   t.choice("scales", "scales", ["any number", "powers of two"]);
   const line = t.drawing(104, { left: 12, right: 12 });
@@ -69,7 +69,8 @@ touch("eight-figure", (t) => {
     button.addEventListener("click", () => turn(7 - i));
     return button;
   });
-  t.hidden("code", -1); // what a reader has made of the bits; -1: what the number gives
+  // What a reader has made of the bits; -1: what the number gives.
+  t.hidden("code", "-1", /^(-1|\d{1,2}|1\d\d|2[0-4]\d|25[0-5])$/);
   const now = () => {
     const { state } = t;
     const x = 10 ** state.x;
@@ -80,20 +81,20 @@ touch("eight-figure", (t) => {
   let before = "";
   const turn = (bit) => {
     const held = Number(t.state.code) < 0 ? now().own : Number(t.state.code);
-    t.move({ code: held ^ (1 << bit) });
+    t.move({ code: String(held ^ (1 << bit)) });
   };
   const show = (v) => (Number.isFinite(v) ? String(Number(v.toPrecision(4))) : String(v));
   return () => {
     const { state } = t;
     const asked = ["x", "outlier", "tile", "format", "scales"].map((f) => state[f]).join();
-    if (before && before !== asked) state.code = -1;
+    if (before && before !== asked) state.code = "-1";
     before = asked;
     const { x, scale, q, own } = now();
     const held = Number(state.code);
     const shown = held < 0 ? own : held;
     const value = decode(shown, state.format);
     line.frame({
-      x: [1e-9, 1e5], y: [0, 1], log: true, title: "the positive numbers that can be stored",
+      x: [1e-9, 1e5], y: [0, 1], log: true, title: "the positive numbers that can be stored, times the scale",
       xTicks: [-8, -6, -4, -2, 0, 2, 4].map((e) => [10 ** e, `1e${e}`]),
       xLabel: "size, on an axis of powers of ten",
     });
@@ -106,7 +107,7 @@ touch("eight-figure", (t) => {
     line.text(line.x(x) + 4, 18, "x", "start");
     const stored = Math.abs(value) * scale;
     if (stored > 1e-9 && stored < 1e5) line.dot(stored, 0, "a");
-    const { exponent, mantissa } = of(state.format);
+    const { exponent } = of(state.format);
     buttons.forEach((button, i) => {
       const bit = 7 - i;
       const kind = i === 0 ? "sign" : i <= exponent ? "exponent" : "mantissa";
@@ -120,10 +121,9 @@ touch("eight-figure", (t) => {
     const error = Math.abs(back - x) / x;
     said.textContent = held < 0
       ? `x = ${show(x)} divided by the scale ${show(scale)} is ${show(x / scale)}, stored as ${show(q)}. ` +
-        (q === 0 ? "The number has fallen to zero." : `Back it is ${show(back)}, an error of ${(100 * error).toPrecision(2)} %.`)
+        (q === 0 ? "The number has fallen to zero." : `Times the scale, it is ${show(back)}, an error of ${(100 * error).toFixed(1)} %.`)
       : `The bits ${shown.toString(2).padStart(8, "0")} stand for ${show(value)}, times the scale ${show(back)}.`;
     Object.assign(said.dataset, { scale, q, code: shown, back });
-    line.words(`x is ${show(x)}, the stored number ${show(back)}. Of the ${2 ** (7)} codes without a sign, ` +
-      `neighbors differ by a factor of 1 + 2^-${mantissa} at most where they are normal.`);
+    line.words(`x is ${show(x)}, the stored number ${show(back)}.`);
   };
 });

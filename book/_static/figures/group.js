@@ -22,15 +22,19 @@ touch("group-figure", (t) => {
   };
   t.figure.compute = { advantages, clipped, silenced, weights };
   const PRESETS = {
-    "one right": [2, ...Array(15).fill(1)],
-    "half right": range(SIZE).map((i) => (i % 2 ? 1 : 2)),
-    "all right": Array(SIZE).fill(2),
+    "one is right": [2, ...Array(15).fill(1)],
+    "half are right": range(SIZE).map((i) => (i % 2 ? 1 : 2)),
+    "all are right": Array(SIZE).fill(2),
     "one without the form": [0, ...Array(15).fill(1)],
   };
-  t.hidden("rewards", PRESETS["one right"].join(""));
+  t.hidden("rewards", PRESETS["one is right"].join(""), /^[012]{16}$/);
   t.slider("answer", "answer that is looked at", { min: 1, max: SIZE, start: 1 });
-  t.choice("reward", "its reward", REWARDS.map(String), "1.1");
-  t.slider("rho", "ratio ρ of its token", {
+  t.choice("reward", "its reward", REWARDS.map(String), "1.1", (reward) => {
+    const levels = [...t.state.rewards];
+    levels[t.state.answer - 1] = REWARDS.indexOf(Number(reward));
+    t.set.rewards(levels.join(""));
+  });
+  t.slider("rho", "ratio ρ of one of its tokens", {
     min: 0, max: 2, step: 0.02, start: 1, show: (x) => x.toFixed(2),
   });
   t.choice("how", "mean over", ["answers, then tokens", "all tokens"]);
@@ -42,6 +46,7 @@ touch("group-figure", (t) => {
     button.addEventListener("click", () => t.move({ rewards: rewards.join("") }));
   }
   const bars = t.drawing(150);
+  t.key([["a", "right"], ["b", "the form alone"], ["gray", "not the form"]]);
   const shares = t.drawing(150);
   const curve = t.drawing(190);
   const said = t.numbers();
@@ -53,18 +58,11 @@ touch("group-figure", (t) => {
     t.move({ rewards: levels.join(""), answer: i + 1 });
   });
   curve.touched((x) => t.move({ rho: Math.min(2, Math.max(0, curve.back(x))) }));
-  let before = { answer: 0 };
   return () => {
     const { state } = t;
     const levels = [...state.rewards].map(Number);
     const i = state.answer - 1;
-    const select = t.figure.querySelector("#group-reward");
-    // The choice follows the answer, and else the answer the choice.
-    if (before.answer === i && before.rewards === state.rewards) {
-      levels[i] = REWARDS.map(String).indexOf(state.reward);
-      state.rewards = levels.join("");
-    } else select.value = state.reward = String(REWARDS[levels[i]]);
-    before = { answer: i, rewards: state.rewards };
+    t.set.reward(String(REWARDS[levels[i]]));
     const rewards = levels.map((level) => REWARDS[level]);
     const found = advantages(rewards);
     const lengths = levels.map((level) => (level === 2 ? state.right : state.wrong));
@@ -72,20 +70,22 @@ touch("group-figure", (t) => {
     const kinds = levels.map((level) => ["gray", "b", "a"][level]);
     const ticks = range(SIZE).map((k) => [k + 1, String(k + 1)]);
     const wide = (drawing) => 0.7 * (drawing.x(2) - drawing.x(1));
-    const top = Math.max(1, ...found.map(Math.abs)) * 1.05;
+    // An axis to the largest size of some values, and a little farther.
+    const axis = (values, least) => {
+      const top = Math.max(least, ...values.map(Math.abs));
+      const yTicks = [-top, 0, top].map((v) => [v, String(Number(v.toPrecision(2)))]);
+      return { x: [0.3, SIZE + 0.7], y: [-1.05 * top, 1.05 * top], xTicks: ticks, yTicks };
+    };
     bars.frame({
-      x: [0.3, SIZE + 0.7], y: [-top, top], xTicks: ticks,
-      yTicks: [[-top, (-top).toFixed(1)], [0, "0"], [top, top.toFixed(1)]],
+      ...axis(found, 1),
       title: "advantage of each answer; a tap changes its reward",
     });
     found.forEach((a, k) => bars.bar(bars.x(k + 1), wide(bars), 0, a, kinds[k]));
     bars.rule(i + 1);
     const pushes = found.map((a, k) => 1000 * a * each[k]);
-    const most = Math.max(1e-9, ...pushes.map(Math.abs)) * 1.05;
     shares.frame({
-      x: [0.3, SIZE + 0.7], y: [-most, most], xTicks: ticks,
-      yTicks: [[-most, (-most).toFixed(0)], [0, "0"], [most, most.toFixed(0)]],
-      title: "push on one token at ρ = 1: advantage × weight, in thousandths",
+      ...axis(pushes, 0.1),
+      title: "push on one token at ρ = 1: 1,000 × advantage × weight",
     });
     pushes.forEach((p, k) => shares.bar(shares.x(k + 1), wide(shares), 0, p, kinds[k]));
     const a = found[i];
@@ -95,7 +95,7 @@ touch("group-figure", (t) => {
     curve.frame({
       x: [0, 2], y: [low, high], xTicks: [[0, "0"], [0.8, "0.8"], [1.2, "1.2"], [2, "2"]],
       yTicks: [[low, low.toFixed(1)], [0, "0"], [high, high.toFixed(1)]], xLabel: "ratio ρ",
-      title: `what answer ${i + 1} adds to the objective, with a clip of 0.2`,
+      title: `objective of one token of answer ${i + 1}, before its weight; the clip is 0.2`,
     });
     curve.line(steps.map((rho, k) => [rho, values[k]]), kinds[i] === "gray" ? "gray" : kinds[i]);
     curve.dot(state.rho, clipped(state.rho, a), "d");
@@ -105,8 +105,8 @@ touch("group-figure", (t) => {
       `Answer ${i + 1}: reward ${rewards[i]}, advantage ${a.toFixed(2)}. ` +
       (equal
         ? "All rewards are equal, so the group teaches nothing."
-        : `At ρ = ${state.rho.toFixed(2)} ${off ? "the clip takes its gradient" : "it has a gradient"}` +
-          `, and its token weighs ${each[i].toPrecision(2)}.`);
+        : `At ρ = ${state.rho.toFixed(2)} ${off ? "the clip takes the gradient of the token" : "the token has a gradient"}. ` +
+          `Each of its tokens has the weight ${each[i].toPrecision(2)}.`);
     Object.assign(said.dataset, { advantage: a, silenced: off, weight: each[i] });
     bars.words(`Advantages ${found.map((x) => x.toFixed(2)).join(", ")}.`);
     shares.words(`Pushes ${pushes.map((x) => x.toFixed(1)).join(", ")}.`);

@@ -44,7 +44,7 @@ touch("hacker-figure", (t) => {
     t.slider(rule, `pay for ${label}`, { min: 0, max: 2, step: 0.25, start, show: (x) => x.toFixed(2) });
   const verdicts = t.make("div", { class: "touch-scroll", tabindex: "0", role: "region", "aria-label": "What each rule pays" });
   const table = t.node("table", verdicts);
-  const bars = t.drawing(216, { left: 142, right: 60, top: 20, bottom: 6 });
+  const bars = t.drawing(216, { left: 142, right: 60 });
   t.key([["a", "right"], ["d", "not right"]]);
   const said = t.numbers();
   const shown = (x) => String(Number(x.toFixed(2)));
@@ -79,10 +79,11 @@ touch("hacker-figure", (t) => {
     const hacked = most > 0 && best.some((p) => !p.right);
     const mine = read(state.text);
     said.textContent =
-      `Your answer ${mine ? `has the form and says ${mine.answer}` : "does not have the strict form"}. ` +
+      `Your answer ${mine ? `has the form and says “${mine.answer}”` : "does not have the form"}, ` +
+      `so it is ${paid[0].right ? "" : "not "}right. ` +
       (most === 0 ? "No answer earns anything." :
         `The best paid: ${best.map((p) => p.name).join(", ")}. ` +
-        (hacked ? "The rule can be hacked: reward and accuracy part." : "Only right answers are paid best."));
+        (hacked ? "An answer that is not right is paid best, so this reward can be hacked." : "All of them are right."));
     Object.assign(said.dataset, { hacked });
     bars.words(paid.map((p) => `${p.name} ${shown(p.sum)}`).join(", "));
   };

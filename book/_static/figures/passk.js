@@ -56,7 +56,7 @@ touch("passk-figure", (t) => {
       drawing.frame({
         x: [1, N], y: [0, 1], log: true, xTicks: KS.map((n) => [n, String(n)]), xLabel: "k",
         yTicks: [[0, "0"], [0.5, "0.5"], [1, "1"]],
-        title: i ? "vote of k: the commonest digit is right" : "pass@k: one of k is right",
+        title: i ? "vote of k: the most common digit is right" : "pass@k: one of k is right",
       });
       drawing.rule(k);
       drawing.line(base[i], "a");
@@ -65,13 +65,12 @@ touch("passk-figure", (t) => {
       for (const [x, y] of after[i]) drawing.dot(x, y, "d", 3);
     });
     const at = (points) => points[state.k][1];
-    const over = KS.find((_, i) => base[0][i][1] > after[0][i][1] + 1e-12);
+    const over = KS.filter((_, i) => base[0][i][1] > after[0][i][1] + 1e-12).join(", ");
     said.textContent =
       `At k = ${k}: pass@k of the base ${at(base[0]).toFixed(2)}, trained ${at(after[0]).toFixed(2)}; ` +
       `vote of the base ${at(base[1]).toFixed(2)}, trained ${at(after[1]).toFixed(2)}. ` +
-      (over === undefined ? "The base is nowhere above." : `From k = ${over} on, the base's pass@k is above.`);
-    Object.assign(said.dataset, { base: at(base[0]), after: at(after[0]), over: over ?? "none",
-      baseVote: at(base[1]), afterVote: at(after[1]) });
+      (over ? `The base has the larger pass@k at k = ${over}.` : "The base has the larger pass@k nowhere.");
+    Object.assign(said.dataset, { over });
     passes.words(`Base ${base[0].map((p) => p[1].toFixed(2)).join(", ")}; trained ${after[0].map((p) => p[1].toFixed(2)).join(", ")}.`);
     votes.words(`Base ${base[1].map((p) => p[1].toFixed(2)).join(", ")}; trained ${after[1].map((p) => p[1].toFixed(2)).join(", ")}.`);
   };

@@ -21,8 +21,8 @@ touch("push-figure", (t) => {
   t.figure.compute = { push, train };
   const share = (x) => Number(x).toFixed(2);
   t.slider("theta", "share of thoughts θ at the start", { min: 0.01, max: 0.99, step: 0.01, start: 0.3, show: share });
-  t.slider("right", "thoughts are right, a_T", { min: 0.02, max: 0.98, step: 0.01, start: 0.84, show: share });
-  t.slider("bare", "bare answers are right, a_B", { min: 0.02, max: 0.98, step: 0.01, start: 0.22, show: share });
+  t.slider("right", "accuracy of thoughts, a_T", { min: 0.02, max: 0.98, step: 0.01, start: 0.84, show: share });
+  t.slider("bare", "accuracy of bare answers, a_B", { min: 0.02, max: 0.98, step: 0.01, start: 0.22, show: share });
   t.slider("long", "tokens of a thought, L_T", { min: 2, max: 100, start: 29 });
   t.slider("short", "tokens of a bare answer, L_B", { min: 2, max: 100, start: 4 });
   t.slider("rate", "learning rate", { min: 0, max: 3, step: 0.1, start: 0.5, show: (x) => (10 ** x).toFixed(1) });
@@ -39,14 +39,14 @@ touch("push-figure", (t) => {
     force.frame({
       x: [0, 1], y: [low, high], xTicks: [0, 0.25, 0.5, 0.75, 1].map((x) => [x, String(x)]), xLabel: "share of thoughts θ",
       yTicks: [[low, low.toPrecision(2)], [0, "0"], [high, high.toPrecision(2)]].filter(([v], i) => i === 1 || v),
-      title: "push on the parameter; drag the point",
+      title: "mean gradient g on z, the push; drag the point",
     });
     force.line(at, "a");
     force.dot(state.theta, here, "d", 7);
     const way = train(state.theta, state, 10 ** state.rate, 200);
     curve.frame({
       x: [0, 200], y: [0, 1], xTicks: [[0, "0"], [100, "100"], [200, "200"]], xLabel: "step",
-      yTicks: [[0, "0"], [0.5, "0.5"], [1, "1"]], title: "share of thoughts (blue) and of right answers (green)",
+      yTicks: [[0, "0"], [0.5, "0.5"], [1, "1"]], title: "share θ of thoughts (blue) and share of right answers (green)",
     });
     curve.line(way.map((theta, i) => [i, theta]), "a");
     curve.line(way.map((theta, i) => [i, theta * state.right + (1 - theta) * state.bare]), "c");

@@ -103,7 +103,7 @@ touch("router-figure", (t) => {
     biases.frame({
       ...frame, y: [-top, top], yTicks: [[-top, (-top).toFixed(2)], [0, "0"], [top, top.toFixed(2)]],
       title: state.way === "auxiliary loss"
-        ? "what the loss has added to the logits, so to scores and weights"
+        ? "what the loss has added to the logits, which changes the weights, too"
         : "bias of each expert, which changes the choice only",
     });
     moves.forEach((b, e) => biases.bar(biases.x(e + 1), wide, 0, b, state.way === "auxiliary loss" ? "d" : "c"));
@@ -115,9 +115,9 @@ touch("router-figure", (t) => {
     curve.rule(state.step);
     const last = mean(steps.slice(-50).map((s) => s.violation));
     said.textContent =
-      `Step ${state.step}: the busiest expert has ${Math.max(...now.load)} tokens, the idlest ` +
-      `${Math.min(...now.load)}, an even load is ${even}. MaxVio ${now.violation.toFixed(2)}, ` +
-      `over the last 50 steps ${last.toFixed(2)}.`;
+      `Step ${state.step}: the busiest expert has ${Math.max(...now.load)} tokens, the least busy ` +
+      `${Math.min(...now.load)}; an even load is ${even}. MaxVio is ${now.violation.toFixed(2)}, ` +
+      `and its mean over steps 151 to 200 is ${last.toFixed(2)}.`;
     Object.assign(said.dataset, { violation: now.violation, last, load: now.load.join(" ") });
     loads.words(`Tokens of experts 1 to 8: ${now.load.join(", ")}.`);
     biases.words(`Moved by ${moves.map((x) => x.toFixed(3)).join(", ")}.`);

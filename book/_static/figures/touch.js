@@ -36,11 +36,8 @@ window.touch = (id, build) => {
       self.x = (v) => left + (across * (of(v) - of(x[0]))) / (of(x[1]) - of(x[0]));
       self.y = (v) =>
         height - bottom - ((height - top - bottom) * (v - y[0])) / (y[1] - y[0]);
-      self.back = (pixels) => {
-        const share = (pixels - left) / across;
-        const v = of(x[0]) + share * (of(x[1]) - of(x[0]));
-        return log ? Math.exp(v) : v;
-      };
+      // The way back, on axes that are not logarithmic.
+      self.back = (pixels) => x[0] + ((pixels - left) / across) * (x[1] - x[0]);
       self.up = (pixels) =>
         y[0] + ((height - bottom - pixels) / (height - top - bottom)) * (y[1] - y[0]);
       const ends = { x1: self.x(x[0]), x2: self.x(x[1]) };
@@ -70,21 +67,29 @@ window.touch = (id, build) => {
       self.node("line", {
         x1: self.x(x), x2: self.x(x), y1: top, y2: height - bottom, class: kind,
       });
-    // Calls act(x, y, first) with a place in pixels while a finger or the mouse is down.
+    // Calls act(x, y, first) with a place in pixels for a tap, and while a finger or the
+    // mouse drags. A finger that scrolls the page does neither.
     self.touched = (act) => {
-      let down = false;
+      let first = true;
+      let from;
       svg.classList.add("touched");
-      const place = (event, first) => {
+      const place = (event) => {
         const at = svg.getBoundingClientRect();
         const scale = svg.viewBox.baseVal.width / at.width;
         act((event.clientX - at.left) * scale, (event.clientY - at.top) * scale, first);
+        first = false;
       };
       svg.addEventListener("pointerdown", (event) => {
-        down = true;
-        place(event, true);
+        [first, from] = [true, event];
+        svg.setPointerCapture(event.pointerId);
       });
-      svg.addEventListener("pointermove", (event) => down && place(event, false));
-      window.addEventListener("pointerup", () => (down = false));
+      svg.addEventListener("pointermove", (event) => {
+        if (!svg.hasPointerCapture(event.pointerId)) return;
+        const [x, y] = [event.clientX - from.clientX, event.clientY - from.clientY];
+        const scrolls = event.pointerType === "touch" && Math.abs(y) >= Math.abs(x);
+        if (!first || !scrolls) place(event);
+      });
+      svg.addEventListener("click", place);
     };
     return self;
   };
@@ -111,9 +116,17 @@ window.touch = (id, build) => {
     const moved = () => {
       draw();
       keep();
+      copied.textContent = "";
     };
-    const t = { figure, state, make: (tag, set) => make(tag, figure, set), node: make };
-    t.slider = (field, label, { min, max, step = 1, start, show = String }) => {
+    // A control that its reader moves; act(value) does what more there is to do.
+    const hear = (node, kind, field, act) =>
+      node.addEventListener(kind, () => {
+        set[field](node.value);
+        act?.(state[field]);
+        moved();
+      });
+    const t = { figure, state, set, make: (tag, set) => make(tag, figure, set), node: make };
+    t.slider = (field, label, { min, max, step = 1, start, show = String, act }) => {
       const [box, key] = place(field, label);
       const output = make("output", box, { for: key });
       const input = make("input", box, { type: "range", id: key, name: field, min, max, step });
@@ -123,22 +136,16 @@ window.touch = (id, build) => {
         output.value = show(state[field]);
         input.setAttribute("aria-valuetext", output.value);
       });
-      input.addEventListener("input", () => {
-        set[field](input.value);
-        moved();
-      });
+      hear(input, "input", field, act);
     };
-    t.choice = (field, label, options, start = options[0]) => {
+    t.choice = (field, label, options, start = options[0], act) => {
       const [box, key] = place(field, label);
       const select = make("select", box, { id: key, name: field });
       for (const text of options) make("option", select, { text });
       add(field, start, (value) => {
         if (options.includes(value)) select.value = state[field] = value;
       });
-      select.addEventListener("change", () => {
-        set[field](select.value);
-        moved();
-      });
+      hear(select, "change", field, act);
     };
     t.field = (field, label, start, longest) => {
       const [box, key] = place(field, label);
@@ -148,13 +155,13 @@ window.touch = (id, build) => {
       add(field, start, (value) => {
         input.value = state[field] = String(value).slice(0, longest);
       });
-      input.addEventListener("input", () => {
-        state[field] = input.value;
-        moved();
-      });
+      hear(input, "input", field);
     };
-    // A value that is moved in a drawing and not by a control.
-    t.hidden = (field, start) => add(field, start, (value) => (state[field] = value));
+    // A value that is moved in a drawing and not by a control, a text of some form.
+    t.hidden = (field, start, form) =>
+      add(field, start, (value) => {
+        if (form.test(value)) state[field] = value;
+      });
     t.move = (values) => {
       for (const [field, value] of Object.entries(values)) set[field](value);
       moved();
@@ -170,24 +177,26 @@ window.touch = (id, build) => {
       }
     };
 
-    // The address holds what differs from the start: ?router=gamma:3,k:2.
-    const keep = () => {
+    // The address holds what differs from the start: ?router=gamma:3,k:2. It holds that
+    // of every figure of the page; a link that is copied, that of its own figure.
+    const address = (query, hash) => {
       const changed = Object.entries(state).filter(([f, v]) => v !== starts[f]);
-      const query = new URLSearchParams(location.search);
+      query.delete(name);
       if (changed.length)
         query.set(name, changed.map(([f, v]) => `${f}:${encodeURIComponent(v)}`).join(","));
-      else query.delete(name);
       const said = query.toString();
+      return `${location.href.replace(/[?#].*/, "")}${said && "?"}${said}${hash}`;
+    };
+    const keep = () => {
       pending ??= setTimeout(() => {
         pending = null;
         try {
-          history.replaceState(null, "", later);
+          const query = new URLSearchParams(location.search);
+          history.replaceState(null, "", address(query, location.hash));
         } catch {} // a page without an address, or too many moves a minute
       }, 300);
-      later = `${location.pathname}${said && "?"}${said}${location.hash}`;
     };
     let pending = null;
-    let later = "";
     const sent = () => {
       const said = new URLSearchParams(location.search).get(name);
       if (!said) return false;
@@ -207,16 +216,15 @@ window.touch = (id, build) => {
     const link = make("button", buttons, { type: "button", text: "Copy a link to this" });
     const copied = make("span", buttons, { role: "status", class: "touch-copied" });
     link.addEventListener("click", async () => {
-      const address = `${location.href.replace(/[?#].*/, "")}${later.replace(/^[^?]*/, "").replace(/#.*/, "")}#${id}`;
+      const own = address(new URLSearchParams(), `#${id}`);
       try {
-        await navigator.clipboard.writeText(address);
+        await navigator.clipboard.writeText(own);
         copied.textContent = "Copied.";
       } catch {
-        copied.textContent = address;
+        copied.textContent = own;
       }
     });
     for (const [field, value] of Object.entries(starts)) set[field](value);
-    later = `${location.pathname}${location.search}${location.hash}`;
     if (sent() && location.hash === `#${id}`) requestAnimationFrame(() => figure.scrollIntoView());
     draw();
     let width = figure.clientWidth;

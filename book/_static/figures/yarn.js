@@ -17,7 +17,7 @@ touch("yarn-figure", (t) => {
       return speed * (1 - slowed) + (speed / factor) * slowed;
     });
   };
-  t.figure.compute = { plain, yarn, ends };
+  t.figure.compute = { plain, yarn, ends, V3 };
   const WAYS = ["as trained", "all slowed alike", "YaRN"];
   t.slider("longer", "context, times the trained 4,096 tokens", {
     min: 0, max: 40, start: 20, show: (x) => (40 ** (x / 40)).toFixed(1),
