@@ -16,11 +16,15 @@ from torch.testing import assert_close
 from r1.model.config import ModelConfig
 from r1.model.sampling import draw
 from r1.model.transformer import Model
+from r1.recipe.at_test_time import train_verifier
 from r1.rl.grpo_loop import Environment, Settings, Updates, grpo, new_policy
 from r1.rl.losses import GRPOLoss
 from r1.rl.ppo_loop import PPOSettings, new_critic, ppo
-from r1.rl.rollout import Sampling
-from r1.train.evaluation import evaluate, validate
+from r1.rl.rollout import Rollout, Sampling, join
+from r1.text.problems import Problem
+from r1.text.tokenizer import EOS
+from r1.train.evaluation import evaluate, evaluate_kinds, validate
+from r1.train.finetuning import Example, sft
 from r1.train.pretraining import Balance, packed_batch, pretrain
 
 CONFIG = replace(ModelConfig.tiny(), dim=16, inter_dim=32, n_layers=2, moe_inter_dim=16)
@@ -55,7 +59,17 @@ def by_documents(model):
     batch = partial(packed_batch, rows=2, length=16)
     balance = Balance(0.01, "sequence", 0.01)
     rows = list(pretrain(model, 2, batch=batch, balance=balance))
-    return model, [*rows, validate(model, [batch(1, 1)]), evaluate(model, 3, 2)]
+    rows += list(pretrain(model, 1, batch=batch))
+    tested = [validate(model, [batch(1, 1)]), evaluate(model, 3, 2)]
+    return model, [*rows, *tested, *evaluate_kinds(model, 1)]
+
+
+def by_examples(model):
+    examples = [Example("1+2=", f"<answer>{n}</answer>{EOS}") for n in range(3)]
+    rows = list(sft(model, examples, 1, batch=2))
+    marked = [(Problem((1, 2), "+"), text) for _, text in examples[1:]]
+    verifier = new_policy(model)
+    return verifier, [*rows, *train_verifier(verifier, marked, epochs=1)]
 
 
 def learn(way, config, device=None):
@@ -80,7 +94,7 @@ def float64():
 
 
 @pytest.mark.parametrize("modules", [0, 1])
-@pytest.mark.parametrize("way", [by_grpo, by_ppo, by_documents])
+@pytest.mark.parametrize("way", [by_grpo, by_ppo, by_documents, by_examples])
 def test_on_another_device_a_model_learns_what_it_learns_on_the_cpu(way, modules):
     config = replace(CONFIG, num_nextn_predict_layers=modules)
     weights, rows = learn(way, config)
@@ -100,6 +114,18 @@ def test_a_token_is_drawn_where_the_generator_is():
         chosen = draw(p.to(DEVICE), numbers[0])
         assert chosen.device == DEVICE
         assert torch.equal(chosen.cpu(), draw(p, numbers[1]))
+
+
+def test_answers_to_prompts_of_two_lengths_are_joined_where_they_are():
+    with other_device():
+        parts = []
+        for n in (3, 5):
+            tokens = torch.ones(2, n + 1, dtype=torch.long, device=DEVICE)
+            parts.append(Rollout([], [], tokens, None, tokens[:, 1:] > 0))
+        parts[1].mask[:, :2] = False
+        joined = join(parts)
+        assert joined.pads.device == joined.tokens.device == DEVICE
+        assert joined.pads.tolist() == [2, 2, 0, 0]
 
 
 def test_the_pretended_device_refuses_what_a_gpu_refuses():
