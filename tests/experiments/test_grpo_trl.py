@@ -270,7 +270,7 @@ def test_a_random_qwen_learns_what_it_is_rewarded_for(tmp_path):
     assert first["clip_ratio/region_mean"] == last["clip_ratio/region_mean"] == 0
 
 
-def test_a_file_of_problems_trains_a_model_that_talks(tmp_path, capsys):
+def test_a_file_of_problems_trains_a_model_that_talks(tmp_path, capsys, monkeypatch):
     letters = [chr(i) for i in range(32, 127)]
     vocabulary = {token: i for i, token in enumerate([*letters, "\n", EOS, "<pad>"])}
     template = "{% for m in messages %}{{ m.role + m.content }}{% endfor %}<think>\n"
@@ -283,8 +283,16 @@ def test_a_file_of_problems_trains_a_model_that_talks(tmp_path, capsys):
     words += ["--max_steps", "1", "--max_completion_length", "4"]
     words += ["--per_device_train_batch_size", "8", "--num_generations", "4"]
     before = Qwen2ForCausalLM.from_pretrained(folder)
+    run, made = grpo_trl.run, []
+    monkeypatch.setattr(
+        grpo_trl, "run", lambda given: made.append(run(given)) or made[0]
+    )
     grpo_trl.main([*words, "--disable_tqdm", "true"])
     assert "has the model" in capsys.readouterr().out
+    assert made[0].state.global_step == 1
+    asked = [prompt[-1]["content"] for prompt in made[0]._logs["prompt"]]
+    assert len(asked) == 8
+    assert {row["question"] for row in rows} > set(asked)
     after = Qwen2ForCausalLM.from_pretrained(tmp_path / "to")
     # No answer keeps the form: all rewards are 0, and nothing is learned.
     for name, weight in after.state_dict().items():
