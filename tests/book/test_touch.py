@@ -194,6 +194,7 @@ def test_what_a_reader_is_told_to_try_is_true(page):
         off.append(float(said(page, "draft")["off"]))
     assert off[1] < 0.02 < off[0]
     assert float(said(page, "eight")["q"]) == 4.5
+    assert float(said(page, "eight")["back"]) == pytest.approx(4.5 / 448)
     move(page, "eight", outlier=4)
     assert "fallen to zero" in text["eight"]()
     move(page, "eight", tile="in another tile")
@@ -209,6 +210,9 @@ def test_what_a_reader_is_told_to_try_is_true(page):
     for words in ("reward 0, advantage -3.87", "teaches nothing", "advantage 3.87"):
         bars.click(position={"x": 60, "y": 60})
         assert words in text["group"]()
+    # 1,000 times an advantage of 3.87 or -0.26, divided by 16 times 30 or 12 tokens.
+    pushes = page.locator("#group-figure svg").nth(1).get_attribute("aria-label")
+    assert pushes.startswith("Pushes 8.1, -1.3, -1.3,")
     move(page, "group", rho=1.3)
     assert said(page, "group")["silenced"] == "true"
     move(page, "push", bare=0.9)
