@@ -31,9 +31,8 @@ from safetensors.torch import save_file
 from r1.model.config import ModelConfig
 from r1.model.files import write_atomically
 from r1.model.transformer import Model
-from r1.train.records import read_cells
+from r1.train.records import DATA, read_cells
 
-DATA = Path(__file__).resolve().parent / "data"
 FOLDER = "_static/live/weights"  # of a website
 BASE = "base"
 

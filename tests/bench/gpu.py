@@ -85,7 +85,7 @@ class Machine:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={self.processes}", *map(str, words)]
         command += ["--device", self.device]
-        print("$ torchrun", *command[4:], flush=True)
+        print("$ torchrun", *command[3:], flush=True)
         path = os.pathsep.join([str(BOOK), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(

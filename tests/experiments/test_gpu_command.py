@@ -71,7 +71,7 @@ def test_every_part_starts_a_program_with_words_that_it_knows(
     assert [type(o) for o in found[1:3]] == [travels.Options] * 2
     base, zero, answers = found[3:]
     assert zero.base == answers.base == base.out
-    for o in (*found[1:4],):
+    for o in found[1:4]:
         pretrain.read_config(o.config)
         assert o.rows % 8 == 0 or size == "SMALL"
     pretrain.check(base)
