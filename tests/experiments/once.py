@@ -38,7 +38,8 @@ def once(function: Callable) -> Callable:
     @wraps(function)
     def call(*given, **named):
         key = torch.is_grad_enabled(), told([*given, *named.items()])
-        generators = [x for x in given if isinstance(x, torch.Generator)]
+        everything = (*given, *named.values())
+        generators = [x for x in everything if isinstance(x, torch.Generator)]
         if key not in known:
             result = function(*given, **named)
             if getattr(result, "requires_grad", False):

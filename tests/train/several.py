@@ -52,6 +52,7 @@ def reports_of(said: str) -> list[list[dict]]:
         for kind in ("held", "travels"):
             table = report[kind]
             names = [name for name in table if f"{name}_formula" in table]
+            assert names
             found = {name: table[name] for name in names}
             assert found == {name: table[f"{name}_formula"] for name in names}
     return [json.loads(line) for line in lines]
