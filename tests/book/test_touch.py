@@ -215,6 +215,8 @@ def test_what_a_reader_is_told_to_try_is_true(page):
     assert pushes.startswith("Pushes 8.1, -1.3, -1.3,")
     move(page, "group", rho=1.3)
     assert said(page, "group")["silenced"] == "true"
+    move(page, "group", reward="0.1")
+    assert "teaches nothing" in text["group"]()
     move(page, "push", bare=0.9)
     assert float(said(page, "push")["push"]) < 0
     move(page, "push", bare=0.84)
