@@ -466,6 +466,8 @@ def test_a_finger_that_scrolls_the_page_moves_no_figure(sideways, down, browser)
             kind = "touchMove" if i else "touchStart"
             event = {"type": kind, "touchPoints": where}
             finger.send("Input.dispatchTouchEvent", event)
+            if i < 3:  # or the browser joins what comes before it scrolls
+                page.wait_for_timeout(20)
         finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         page.wait_for_timeout(50)
         scrolled += page.evaluate("scrollY") - top
