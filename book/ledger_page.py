@@ -172,7 +172,7 @@ def titles():
     """The titles of all sources by their keys, without marks of LaTeX."""
     entries = parse_file(str(prose.BOOK / "references.bib")).entries
     return {
-        key: re.sub(r"[{}]|\\(?=\W)", "", entry.fields["title"])
+        key: re.sub(r"[{}]|\\(?=[\W_])", "", entry.fields["title"])
         for key, entry in entries.items()
     }
 

@@ -92,8 +92,9 @@ document.addEventListener("DOMContentLoaded", () => {
       return (rooms.get(key)[kind] ??= {});
     };
     join(copies, room("copy"));
-    const table = (element) => element.closest("table, ul, ol");
-    const crowded = all("article a[href]:not(.headerlink)").length > 100;
+    const table = (element) =>
+      element.closest("table.indextable") ?? element.closest("table, ul, ol");
+    const crowded = all("article a[href]:not(.headerlink)").length > 70;
     const many = (element) =>
       crowded && table(element) && all("a[href]", table(element)).length > 5;
     const free = (element) => !many(element);
@@ -101,6 +102,7 @@ document.addEventListener("DOMContentLoaded", () => {
     join(all("article :is(dl.published, .citation) a[href]"), room("row"));
     const sources = "article :is(a.published, section a[href*='bibliography.html#'])";
     join(all(sources).filter(free), room("source"));
+    if (crowded) join(all("article section p a.external"), room("outside"));
     join(all("#pst-secondary-sidebar .page-toc a"), () => "contents");
     for (const group of groups.values()) {
       if (group.length === 1) continue;
