@@ -18,6 +18,7 @@ from sphinx.builders.html._assets import _JavaScript
 STATIC = Path(__file__).parent / "_static"
 CODE = r'class="highlight"'
 FOLDED = r'class="[^"]*\b(?:toggle|dropdown)\b'
+MOVED = r'class="touch"|id="(?:cache|schedule|memory|bill)-figure"'
 MATH = r'class="[^"]*\bmath\b|class="output text_latex'
 # A script or style by the beginning of its name, and what a page has that needs it.
 NEEDS = {
@@ -27,6 +28,8 @@ NEEDS = {
     "exercise.css": r'class="[^"]*\b(?:exercise|solution)\b',
     "launch.js": r"hub/user-redirect",
     "live.": r'class="live"',
+    "address.": MOVED,
+    "touch.css": MOVED,
     "touch.": r'class="touch"',
     "mystnb.": r'class="[^"]*\b(?:cell|cell_output)\b',
     "proof.css": r'class="[^"]*\bproof\b',

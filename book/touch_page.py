@@ -92,6 +92,6 @@ def figure(name):
 def setup(app):
     """Give pages the style and the scripts; lean.py leaves those that a page uses."""
     app.add_css_file("figures/touch.css")
-    for name in ("touch", *FIGURES):
+    for name in ("address", "touch", *FIGURES):
         app.add_js_file(f"figures/{name}.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -288,8 +288,10 @@ def test_all_figures_of_the_book_have_labels_that_are_measured():
 def test_without_javascript_a_picture_stands_for_a_figure_that_moves(
     browser, address, page, site
 ):
-    figures = list(reader.interactive(reader.open_shelf(BOOK)))
-    assert figures
+    all_of_them = reader.interactive(reader.open_shelf(BOOK))
+    # Those of live.js hold theirs themselves (test_live.py).
+    figures = [(n, figure) for n, figure in all_of_them if "live-" not in figure]
+    assert len(figures) > 10
     for name, figure in figures:
         still = page(name).find(id=figure).find_previous_sibling()
         assert still.name == "noscript"

@@ -246,7 +246,7 @@ def test_a_figure_says_once_what_changed_when_it_has_stopped(chapter):
     chapter.evaluate(
         """() => {
           window.spoken = [];
-          const voice = document.querySelector("#cache-figure [role=status]");
+          const voice = document.querySelector("#cache-figure .figure-voice");
           new MutationObserver(() => window.spoken.push(voice.textContent))
             .observe(voice, { childList: true });
         }"""

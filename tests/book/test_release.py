@@ -305,7 +305,8 @@ def test_each_item_of_the_errata_has_its_three_parts_and_leads_to_a_section():
             for title, page in found:
                 assert title in headings(page), (title, page)
     chapters = set(re.findall(r"\((\d\d)_\w+\)", text))
-    assert chapters == {path.name[:2] for path in BOOK.glob("[0-9]*.ipynb")}
+    new = {"19"}  # which the first edition did not have
+    assert chapters == {path.name[:2] for path in BOOK.glob("[0-9]*.ipynb")} - new
 
 
 def test_links_of_the_errata_lead_to_sections(site):

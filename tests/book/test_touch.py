@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,10 @@ from r1.train.evaluation import pass_at_k
 from r1.train.likelihood import aggregate
 
 BOOK = Path(__file__).parents[2] / "book"
-FIGURES = BOOK / "_static/figures"
-NAMES = [path.stem for path in sorted(FIGURES.glob("*.js")) if path.stem != "touch"]
+STATIC = BOOK / "_static"
+FIGURES = STATIC / "figures"
+SHARED = ("address", "touch")
+NAMES = sorted({path.stem for path in FIGURES.glob("*.js")} - {*SHARED})
 # What the theme gives to a page, of which the figures use these.
 THEMES = {
     "light": "--pst-color-text-base:#222832;--pst-color-surface:#f3f4f5;"
@@ -48,7 +51,7 @@ THEMES = {
 
 def html(theme="light"):
     """A page with nothing but the figures."""
-    scripts = (FIGURES / f"{name}.js" for name in ("touch", *NAMES))
+    scripts = (FIGURES / f"{name}.js" for name in (*SHARED, *NAMES))
     code = "".join(f"<script>{path.read_text('utf-8')}</script>" for path in scripts)
     divs = "".join(
         f'<h2>{name}</h2><div id="{name}-figure" class="touch" role="group" '
@@ -550,3 +553,41 @@ def test_a_state_is_sent_in_the_address(browser, tmp_path):
     assert page.locator("#hacker-text").input_value() == "a:b,c&<d>"
     assert wrong == []
     context.close()
+
+
+def test_figures_that_know_nothing_of_it_have_an_address_too(browser, tmp_path):
+    twin = (BOOK / "text/05_latent_attention.md").read_text("utf-8")
+    cache = re.search(r'<div id="cache-figure".*?\n</div>\n(?=```)', twin, re.DOTALL)[0]
+    static = (
+        FIGURES / "address.js",
+        *(STATIC / f"{n}.js" for n in ("cache", "memory")),
+    )
+    code = "".join(f"<script>{path.read_text('utf-8')}</script>" for path in static)
+    body = f'{cache}<div id="memory-figure"></div>{code}'
+    (tmp_path / "page.html").write_text(f"<!doctype html>{body}", encoding="utf-8")
+    address = (tmp_path / "page.html").as_uri()
+    page = browser.new_page()
+    asked = "?cache=heads:3,users:99,nothing:1&memory=schedule:DualPipeV,zero:9"
+    page.goto(f"{address}{asked}#cache-figure")
+    page.wait_for_selector(".touch-buttons")
+    bytes_of = "#cache-figure tr[data-kind=MHA] [data-what=token]"
+    assert page.locator("#cache-heads").input_value() == "3"
+    assert page.locator("#cache-users").input_value() == "12"  # no farther than its end
+    assert page.locator(bytes_of).get_attribute("data-value") == str(
+        2 * 8 * 128 * 61 * 2
+    )
+    assert page.locator("#memory-schedule").input_value() == "DualPipeV"
+    assert page.locator("#memory-zero").input_value() == "1"  # there is no ninth stage
+    page.locator("#cache-latent").fill("8")
+    page.wait_for_function("location.search.includes('latent')")
+    assert "DualPipeV" in page.evaluate("location.search")
+    page.evaluate("navigator.clipboard.writeText = (text) => { window.sent = text; }")
+    page.locator("#cache-figure .touch-buttons button").click()
+    sent = page.evaluate("window.sent")
+    assert sent.endswith("#cache-figure")
+    assert "memory" not in sent
+    page.goto(sent)
+    page.wait_for_selector(".touch-buttons")
+    assert page.locator("#cache-latent").input_value() == "8"
+    assert page.locator("#memory-schedule").input_value() == "DualPipe"
+    page.close()

@@ -30,7 +30,7 @@ USES = {
     "memory.js": "memory-figure",
     "bill.js": "bill-figure",
     "live.": "live",
-    "touch.": "touch",
+    "touch.js": "touch",
     "router.js": "router-figure",
     "hacker.js": "hacker-figure",
 }
@@ -151,14 +151,14 @@ def test_a_phone_loads_little_before_it_scrolls(name, phone, site, address):
 
 
 def test_figures_that_nobody_has_touched_are_little_script(site):
-    """At most 30 kB on a page, as it stands; 09, whose two are larger, 12 kB packed."""
-    own, heaviest = {*lean.figures_of(lean.STATIC), "touch", "live"}, set()
+    """At most 30 kB on a page, as it stands; 09, whose two are larger, 15 kB packed."""
+    own, heaviest = {*lean.figures_of(lean.STATIC), "address", "touch", "live"}, set()
     for page in book_pages(site):
         sources = [source for source, _ in loaded(page, "script")]
         files = [(page.parent / urlsplit(source).path).resolve() for source in sources]
         data = [file.read_bytes() for file in files if file.stem in own]
         plain, packed = sum(map(len, data)), sum(len(gzip.compress(d)) for d in data)
-        assert plain < 30_000 or packed < 12_000, (page.name, plain, packed)
+        assert plain < 30_000 or packed < 15_000, (page.name, plain, packed)
         heaviest.add(plain)
     assert max(heaviest) > 20_000
 

@@ -575,6 +575,7 @@ def test_the_command_trains_with_eight_bits(tmp_path, dtype):
 
 def test_experts_that_are_shared_out_compute_in_float32(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(pretrain, "join", lambda device: 0)
     command = ["--out", str(tmp_path / "a"), "--dtype", "fp8"]
     with pytest.raises(SystemExit, match="leave out --dtype"):
         pretrain.main([*command, "--parallel", "experts"])

@@ -1,5 +1,5 @@
-// What the figures of the class "touch" share: controls with their values, drawings with
-// axes, and a state that stands in the page's address, so that a reader can send it.
+// What the figures of the class "touch" share: controls with their values, and drawings
+// with axes. Their state stands in the page's address (address.js).
 //
 // A figure is touch("NAME-figure", (t) => draw): the function makes controls and
 // drawings by t and returns what is called whenever a control has moved. What it computes
@@ -102,6 +102,7 @@ window.touch = (id, build) => {
     const starts = {};
     const set = {}; // by name: brings a control to a value
     let draw = () => {};
+    let keep = () => {}; // the state in the address
     const controls = make("div", figure, { class: "touch-controls" });
     const place = (field, label) => {
       const box = make("div", controls);
@@ -116,7 +117,6 @@ window.touch = (id, build) => {
     const moved = () => {
       draw();
       keep();
-      copied.textContent = "";
     };
     // A control that its reader moves; act(value) does what more there is to do.
     const hear = (node, kind, field, act) =>
@@ -177,55 +177,15 @@ window.touch = (id, build) => {
       }
     };
 
-    // The address holds what differs from the start: ?router=gamma:3,k:2. It holds that
-    // of every figure of the page; a link that is copied, that of its own figure.
-    const address = (query, hash) => {
-      const changed = Object.entries(state).filter(([f, v]) => v !== starts[f]);
-      query.delete(name);
-      if (changed.length)
-        query.set(name, changed.map(([f, v]) => `${f}:${encodeURIComponent(v)}`).join(","));
-      const said = query.toString();
-      return `${location.href.replace(/[?#].*/, "")}${said && "?"}${said}${hash}`;
-    };
-    const keep = () => {
-      pending ??= setTimeout(() => {
-        pending = null;
-        try {
-          const query = new URLSearchParams(location.search);
-          history.replaceState(null, "", address(query, location.hash));
-        } catch {} // a page without an address, or too many moves a minute
-      }, 300);
-    };
-    let pending = null;
-    const sent = () => {
-      const said = new URLSearchParams(location.search).get(name);
-      if (!said) return false;
-      for (const part of said.split(",")) {
-        const [field, value] = part.split(":");
-        try {
-          if (field in set && value !== undefined) set[field](decodeURIComponent(value));
-        } catch {} // a broken address: what is whole of it is taken
-      }
-      return true;
-    };
-
     draw = build(t);
     const buttons = make("p", figure, { class: "touch-buttons" });
     const again = make("button", buttons, { type: "button", text: "Start again" });
+    again.setAttribute("aria-label", `Start again: ${figure.ariaLabel}`);
     again.addEventListener("click", () => t.move(starts));
-    const link = make("button", buttons, { type: "button", text: "Copy a link to this" });
-    const copied = make("span", buttons, { role: "status", class: "touch-copied" });
-    link.addEventListener("click", async () => {
-      const own = address(new URLSearchParams(), `#${id}`);
-      try {
-        await navigator.clipboard.writeText(own);
-        copied.textContent = "Copied.";
-      } catch {
-        copied.textContent = own;
-      }
-    });
     for (const [field, value] of Object.entries(starts)) set[field](value);
-    if (sent() && location.hash === `#${id}`) requestAnimationFrame(() => figure.scrollIntoView());
+    const changed = () =>
+      Object.fromEntries(Object.entries(state).filter(([f, v]) => v !== starts[f]));
+    keep = figureAddress(id, changed, (field, value) => set[field]?.(value), buttons);
     draw();
     let width = figure.clientWidth;
     new ResizeObserver(() => {
