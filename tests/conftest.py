@@ -5,22 +5,28 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 from beartype.claw import beartype_packages
 from filelock import FileLock
 from hypothesis import settings
 
-# Rooms without shapes. To look for shapes at a call takes longer than most functions
-# of theirs do, and types are checked all the same.
-PLAIN = ("r1.cost", "r1.plotting", "r1.stats", "r1.text", "r1.timing")
-beartype_packages(PLAIN)
-
 ROOT = Path(__file__).parent.parent
 settings.register_profile(
     "book", derandomize=True, database=None, deadline=None, max_examples=60
 )
 settings.load_profile("book")
+
+
+def pytest_configure(config):
+    """Check the types of rooms without shapes, too.
+
+    To look for shapes at a call takes longer than most functions of theirs do.
+    """
+    shaped = (config.getoption("jaxtyping_packages") or "").split(",")
+    rooms = {f"r1.{room.name}" for room in iter_modules([str(ROOT / "book/r1")])}
+    beartype_packages(sorted(rooms.difference(shaped)))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ rooms without shapes are left to beartype.
 """
 
 from pathlib import Path
+from pkgutil import iter_modules
 
 import matplotlib.pyplot as plt
 import pytest
@@ -35,8 +36,7 @@ CALLS = {
     "rl": lambda: group_advantages(ROW),
     "train": lambda: token_logprobs(ROW, ROW),
 }
-ROOMS = {path.stem for path in R1.iterdir() if path.suffix == ".py" or path.is_dir()}
-ROOMS -= {"__init__", "__pycache__"}
+ROOMS = {room.name for room in iter_modules(r1.__path__)}
 
 
 def has_shapes(room):
