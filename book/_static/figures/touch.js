@@ -50,22 +50,22 @@ window.touch = (id, build) => {
         self.text(self.x(at), height - bottom + 14, text, at === x[1] ? "end" : "middle");
       if (xLabel) self.text(left + across / 2, height - 4, xLabel, "middle");
     };
-    self.text = (x, y, text, anchor = "start", kind) =>
-      self.node("text", { x, y, "text-anchor": anchor, class: kind, text });
+    self.text = (x, y, text, anchor = "start") =>
+      self.node("text", { x, y, "text-anchor": anchor, text });
     self.line = (points, kind) => {
       const path = points.map(([x, y]) => `${self.x(x).toFixed(1)},${self.y(y).toFixed(1)}`);
       return self.node("polyline", { points: path.join(" "), class: `line ${kind}` });
     };
-    self.bar = (x, width, from, to, kind, set = {}) => {
+    self.bar = (x, width, from, to, kind) => {
       const [a, b] = [self.y(from), self.y(to)];
       const at = { x: x - width / 2, width, y: Math.min(a, b), height: Math.abs(a - b) };
-      return self.node("rect", { ...at, class: kind, ...set });
+      return self.node("rect", { ...at, class: kind });
     };
     self.dot = (x, y, kind, r = 5) =>
       self.node("circle", { cx: self.x(x), cy: self.y(y), r, class: kind });
-    self.rule = (x, kind = "rule") =>
+    self.rule = (x) =>
       self.node("line", {
-        x1: self.x(x), x2: self.x(x), y1: top, y2: height - bottom, class: kind,
+        x1: self.x(x), x2: self.x(x), y1: top, y2: height - bottom, class: "rule",
       });
     // Calls act(x, y, first) with a place in pixels for a tap, and while a finger or the
     // mouse drags. A finger that scrolls the page does neither.
