@@ -18,7 +18,7 @@ from sphinx.builders.html._assets import _JavaScript
 STATIC = Path(__file__).parent / "_static"
 CODE = r'class="highlight"'
 FOLDED = r'class="[^"]*\b(?:toggle|dropdown)\b'
-MOVED = r'class="touch"|id="(?:cache|schedule|memory|bill)-figure"'
+MOVED = r'<div[^>]*\bid="\w+-figure"'
 MATH = r'class="[^"]*\bmath\b|class="output text_latex'
 # A script or style by the beginning of its name, and what a page has that needs it.
 NEEDS = {

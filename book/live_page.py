@@ -192,7 +192,8 @@ TAKEN = """(stage) => {
 
 def put_files(folder):
     """Put what a figure loads beside a page in a folder."""
-    shutil.copytree(STATIC / "live", folder / "live", dirs_exist_ok=True)
+    for name in ("live", "figures"):
+        shutil.copytree(STATIC / name, folder / name, dirs_exist_ok=True)
     live_weights.write(folder / "live/weights")
     for name in ("live.js", "live.css"):
         shutil.copy(STATIC / name, folder / name)

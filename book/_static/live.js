@@ -4,19 +4,23 @@
 {
   const folder = document.currentScript.src.replace(/live\.js.*$/, "live/");
   const SCRIPTS = ["layers", "attention", "experts", "model", "tokens", "weights"];
-  SCRIPTS.push("writer", "address", "parts", "view");
+  SCRIPTS.push("writer", "../figures/address", "address", "parts", "view");
   let loading = null;
 
-  const script = (name) =>
+  const script = (address) =>
     new Promise((resolve, reject) => {
       const node = document.createElement("script");
-      node.src = `${folder}${name}.js`;
+      node.src = address;
       node.onload = resolve;
-      node.onerror = () => reject(new Error(`${name}.js could not be loaded`));
+      node.onerror = () => {
+        node.remove();
+        reject(new Error(`${address.split("/").at(-1)} could not be loaded`));
+      };
       document.head.append(node);
     });
+  globalThis.R1 = { script }; // and what the scripts of the folder live put there
   const all = async () => {
-    for (const name of SCRIPTS) await script(name);
+    for (const name of SCRIPTS) await script(`${folder}${name}.js`);
   };
   const engine = () => (loading ??= all());
 
@@ -32,11 +36,13 @@
     said.setAttribute("role", "status");
     button.addEventListener("click", async () => {
       if (figure.dataset.state === "loading") return;
+      if (!("DecompressionStream" in globalThis)) {
+        said.textContent = "This browser cannot unpack the weights. A newer one can.";
+        return;
+      }
       figure.dataset.state = "loading";
       said.textContent = "Loading the model, about 2 MB.";
       try {
-        if (!("DecompressionStream" in globalThis))
-          throw new Error("This browser cannot unpack the weights (a newer one can)");
         await engine();
         await R1.show(figure, folder);
         figure.dataset.state = "live";
@@ -45,7 +51,7 @@
         said.remove();
         if (had) figure.querySelector("input").focus({ preventScroll: true });
       } catch (error) {
-        loading = globalThis.R1?.show ? loading : null;
+        loading = R1.show ? loading : null;
         figure.dataset.state = "failed";
         said.textContent = `${error.message}. Try it once more.`;
       }

@@ -2,9 +2,10 @@
 // ?router=skew:2,step:20#router-figure says what differs from the figure's start.
 //
 // figureAddress(id, changed, bring, row) puts a button that copies a link into `row` and
-// brings back what the address says. changed() gives the values that differ from the
-// start, bring(field, value) brings one back. What it returns is called when something
-// has moved. The address holds every figure of the page, a copied link its own alone.
+// brings back what the address says. changed() gives the values that a link needs, such
+// as those that differ from the start; bring(field, value) brings one back. What it
+// returns is called when something has moved. The address holds every figure of the page,
+// a copied link its own alone.
 window.figureAddress = (id, changed, bring, row) => {
   const name = id.replace("-figure", "");
   const make = (tag, set) => Object.assign(document.createElement(tag), set);
@@ -52,30 +53,32 @@ window.figureAddress = (id, changed, bring, row) => {
 };
 
 // Figures that know nothing of it: each control is a field, what it shows first the start.
-const addressOf = (name) => {
-  const figure = document.getElementById(`${name}-figure`);
-  if (!figure) return;
-  const controls = [...figure.querySelectorAll("input[id], select[id]")];
-  const fields = new Map(controls.map((c) => [c.id.replace(`${name}-`, ""), c]));
-  const starts = new Map(controls.map((c) => [c, c.value]));
-  const row = figure.appendChild(document.createElement("p"));
-  row.className = "touch-buttons";
-  const changed = () => {
-    const moved = [...fields].filter(([, c]) => c.value !== starts.get(c));
-    return Object.fromEntries(moved.map(([field, c]) => [field, c.value]));
+{
+  const addressOf = (figure) => {
+    const name = figure.id.replace("-figure", "");
+    const controls = [...figure.querySelectorAll("input[id], select[id]")];
+    const fields = new Map(controls.map((c) => [c.id.replace(`${name}-`, ""), c]));
+    const starts = new Map(controls.map((c) => [c, c.value]));
+    const row = figure.appendChild(document.createElement("p"));
+    row.className = "touch-buttons";
+    const changed = () => {
+      const moved = [...fields].filter(([, c]) => c.value !== starts.get(c));
+      return Object.fromEntries(moved.map(([field, c]) => [field, c.value]));
+    };
+    const bring = (field, value) => {
+      const control = fields.get(field);
+      if (!control) return;
+      control.value = value;
+      if (control.selectedIndex === -1) control.value = starts.get(control); // no such choice
+      for (const kind of ["input", "change"])
+        control.dispatchEvent(new Event(kind, { bubbles: true }));
+    };
+    const keep = figureAddress(figure.id, changed, bring, row);
+    for (const kind of ["input", "change", "pointerup"]) figure.addEventListener(kind, keep);
+    figure.addEventListener("click", ({ target }) => row.contains(target) || keep());
   };
-  const bring = (field, value) => {
-    const control = fields.get(field);
-    if (!control) return;
-    control.value = value;
-    if (control.selectedIndex === -1) control.value = starts.get(control); // no such choice
-    for (const kind of ["input", "change"])
-      control.dispatchEvent(new Event(kind, { bubbles: true }));
-  };
-  const keep = figureAddress(figure.id, changed, bring, row);
-  for (const kind of ["input", "change", "pointerup"]) figure.addEventListener(kind, keep);
-  figure.addEventListener("click", ({ target }) => row.contains(target) || keep());
-};
-document.addEventListener("DOMContentLoaded", () =>
-  setTimeout(() => ["cache", "schedule", "memory", "bill"].forEach(addressOf)), // when built
-);
+  const rest = () => document.querySelectorAll("div[id$='-figure']:not(.touch)");
+  document.addEventListener("DOMContentLoaded", () =>
+    setTimeout(() => rest().forEach(addressOf)), // when built
+  );
+}

@@ -1,6 +1,5 @@
 // Latent attention in its absorbed form, for one token after a cache: _absorbed of
 // r1/model/attention.py. The cache holds the latent and the rotary key, nothing else.
-globalThis.R1 ??= {};
 {
   // What one layer remembers: a row of `width` numbers for each token.
   class Cache {
@@ -23,10 +22,6 @@ globalThis.R1 ??= {};
     // Forget the tokens behind the first `length`: the next ones are written over them.
     rollback(length) {
       this.length = Math.min(this.length, length);
-    }
-
-    get bytes() {
-      return this.length * this.width * this.rows.BYTES_PER_ELEMENT;
     }
   }
 
@@ -93,5 +88,5 @@ globalThis.R1 ??= {};
     }
   }
 
-  Object.assign(R1, { Cache, LatentAttention });
+  Object.assign(R1, { LatentAttention });
 }

@@ -1,6 +1,5 @@
 // A mixture of experts for one token, as in r1/model/moe.py: sigmoid scores, a bias that
 // chooses and does not weigh, the chosen experts, and a shared one.
-globalThis.R1 ??= {};
 {
   // The k experts with the largest score + bias, and weights from the scores alone.
   const route = (scores, bias, k, normalize = true, scale = 1) => {
@@ -64,5 +63,5 @@ globalThis.R1 ??= {};
     }
   }
 
-  Object.assign(R1, { route, MoE, Dense });
+  Object.assign(R1, { MoE, Dense });
 }

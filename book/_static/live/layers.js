@@ -1,6 +1,5 @@
 // The pieces that every block is made of, as in r1/model/layers.py. Vectors and
 // matrices are Float32Arrays, a matrix row by row; sums are made in double precision.
-globalThis.R1 ??= {};
 {
   // out = W x, for a matrix of `rows` rows that begins at `start` in w.
   const multiply = (w, x, out, rows = out.length, start = 0) => {

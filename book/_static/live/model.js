@@ -1,5 +1,4 @@
 // The whole model, one token at a time, as r1/model/transformer.py and mtp.py have it.
-globalThis.R1 ??= {};
 {
   class Block {
     constructor(config, weight, layer) {

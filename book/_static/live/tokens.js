@@ -1,5 +1,4 @@
 // Tokens, problems and the judge of answers, as in r1/text, and the rewards of r1/rl.
-globalThis.R1 ??= {};
 {
   const TAGS = ["<think>", "</think>", "<answer>", "</answer>"];
   const [BOS, EOS, PAD] = ["<bos>", "<eos>", "<pad>"];
@@ -108,6 +107,6 @@ globalThis.R1 ??= {};
     return rewards.map((reward) => (reward - middle) / spread);
   };
 
-  Object.assign(R1, { TOKENS, IDS, BOS, EOS, encode, decode, Refused, readProblem });
+  Object.assign(R1, { TOKENS, IDS, EOS, encode, decode, Refused, readProblem });
   Object.assign(R1, { beyond, results, answerOf, judge, advantages });
 }

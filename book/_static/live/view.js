@@ -1,5 +1,4 @@
 // The figure in which a model answers: controls, and the parts that the page asks for.
-globalThis.R1 ??= {};
 {
   const MODELS = {
     base: "base model (0 steps)",
@@ -15,20 +14,12 @@ globalThis.R1 ??= {};
 
   R1.show = async (figure, folder) => {
     const { dataset, id } = figure;
-    const begun = R1.beginning(figure, MODELS);
     const wanted = dataset.parts.split(" ");
     const parts = ["text", ...wanted.filter((part) => part !== "group")];
-    const state = {
-      name: begun.model,
-      seed: Number(begun.seed),
-      temperature: Number(begun.temperature),
-      at: 0,
-      group: null,
-    };
+    const state = { at: 0, group: null };
     let timer = null; // of the tokens that appear one after the other
     let turn = 0; // what a later wish has made pointless stops
 
-    await R1.load(state.name, folder); // where that fails, the picture stays
     // Controls.
     const panel = make("div", null, { class: "live-panel" });
     const form = make("form", panel, { class: "live-ask", novalidate: "" });
@@ -46,11 +37,9 @@ globalThis.R1 ??= {};
       enterkeyhint: "go",
       "aria-describedby": `${id}-refused`,
     });
-    typed.value = begun.problem;
     const choice = field("Model", "select", { name: "model" });
     for (const [value, words] of Object.entries(MODELS))
       make("option", choice, { value, text: words });
-    choice.value = state.name;
     const heat = field("Temperature", "input", {
       name: "temperature",
       type: "range",
@@ -58,7 +47,6 @@ globalThis.R1 ??= {};
       max: 2,
       step: 0.1,
     });
-    heat.value = state.temperature;
     const shown = make("span", null, { class: "live-value", "aria-hidden": "true" });
     heat.before(shown);
     const heated = () => (shown.textContent = state.temperature.toFixed(1));
@@ -86,15 +74,9 @@ globalThis.R1 ??= {};
       seed: state.seed,
       ...(state.group ? { group: 1 } : { at: state.at }),
     });
-    button("Copy a link", buttons, async () => {
-      const link = R1.linkTo(id, shownNow());
-      try {
-        await navigator.clipboard.writeText(link);
-        said.textContent = "Copied: the link leads to what is shown.";
-      } catch {
-        said.textContent = link;
-      }
-    });
+    const sent = {}; // what the address says
+    const bring = (field, value) => (sent[field] = value);
+    const keep = figureAddress(id, shownNow, bring, buttons);
     const refused = make("p", panel, {
       id: `${id}-refused`,
       class: "live-refused",
@@ -145,10 +127,10 @@ globalThis.R1 ??= {};
       hold();
       state.at = Math.max(first(), Math.min(last(), at));
       draw();
-      R1.tell(id, shownNow());
+      keep();
     };
     const hold = () => {
-      if (timer) R1.tell(id, shownNow());
+      if (timer) keep();
       clearInterval(timer);
       timer = null;
       play.textContent = "Play";
@@ -291,7 +273,13 @@ globalThis.R1 ??= {};
       run();
     });
 
+    const begun = R1.beginning(dataset, sent, MODELS);
+    state.name = choice.value = begun.model;
+    state.seed = Number(begun.seed);
+    state.temperature = heat.value = Number(begun.temperature);
+    typed.value = begun.problem;
     heated();
+    await R1.load(state.name, folder); // where that fails, the picture stays
     figure.querySelector(".live-still").replaceWith(panel);
     if (begun.group && wanted.includes("group")) await askGroup();
     else await ask(begun.at ? Number(begun.at) : null);

@@ -1,6 +1,5 @@
 // Weights from the files that book/live_weights.py writes: half precision, as bytes that
 // are sorted, packed and spelled in base64, so that a page from a disk can load them.
-globalThis.R1 ??= {};
 {
   const half = (bits) => {
     const sign = bits & 0x8000 ? -1 : 1;
@@ -46,21 +45,9 @@ globalThis.R1 ??= {};
     files[name] = file;
   };
 
-  const script = (address) =>
-    new Promise((resolve, reject) => {
-      const node = document.createElement("script");
-      node.src = address;
-      node.onload = resolve;
-      node.onerror = () => {
-        node.remove();
-        reject(new Error(`${address.split("/").at(-1)} could not be loaded`));
-      };
-      document.head.append(node);
-    });
-
   const halves = {}; // promises of the bits of a model
   const fetched = async (name, folder) => {
-    if (!files[name]) await script(`${folder}weights/${name}.js`);
+    if (!files[name]) await R1.script(`${folder}weights/${name}.js`);
     const file = files[name];
     const from = file.from ? await bits(file.from, folder) : null;
     const own = await unpack(file.data);

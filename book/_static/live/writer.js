@@ -1,6 +1,5 @@
 // Text from a model, one pass at a time, with drafts of the MTP module: what drafted_steps
 // of r1/model/drafting.py does. Each token that is read leaves a frame for the page.
-globalThis.R1 ??= {};
 {
   // Uniform numbers in [0, 1) that a seed fixes (mulberry32).
   const uniforms = (seed) => {
@@ -59,17 +58,13 @@ globalThis.R1 ??= {};
       return this.tokens.length > 0 && this.ids.at(-1) === R1.IDS.get(R1.EOS);
     }
 
-    get cacheBytes() {
-      return this.caches.reduce((sum, cache) => sum + cache.bytes, 0);
-    }
-
     // Read one token: logits and probabilities of the next, experts, and the state.
     read(token) {
       const experts = [];
       const hidden = this.model.encode(token, this.caches, experts);
       const logits = this.model.head(hidden);
       const p = R1.softmax(logits, this.temperature);
-      return { token, experts, hidden, logits, p };
+      return { experts, hidden, logits, p };
     }
 
     // Take a text as the prompt, from what the caches hold of it already.
@@ -93,13 +88,6 @@ globalThis.R1 ??= {};
       for (const cache of this.caches) cache.rollback(length);
       this.mtpCache?.rollback(Math.max(0, length - 1));
       this.frames.length = Math.min(this.frames.length, length);
-    }
-
-    // Go back to the first `length` tokens; the last of them will be read again.
-    back(length) {
-      this.rollback(Math.max(this.prompt, length - 1));
-      this.ids.length = Math.max(this.prompt, length);
-      delete this.frames.at(-1).draft;
     }
 
     // Put a token of the reader's choice behind the first `length`.
@@ -168,5 +156,5 @@ globalThis.R1 ??= {};
     }
   }
 
-  Object.assign(R1, { uniforms, draw, isKept, residual, Writer });
+  Object.assign(R1, { uniforms, Writer });
 }
