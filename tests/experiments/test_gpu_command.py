@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from experiments import pretrain, reinforce, travels
+from experiments.machines import tables_of
 from experiments.runner import parse
 from r1.cost.counting import count_parameters
 from r1.model.config import ModelConfig
@@ -76,6 +77,21 @@ def test_every_part_starts_a_program_with_words_that_it_knows(
         assert o.rows % 8 == 0 or size == "SMALL"
     pretrain.check(base)
     reinforce.check(zero)
+
+
+def test_a_step_takes_as_long_as_the_process_that_takes_longest():
+    clocks = [[[3.0, 1.0, 70], [4.0, 1.5, 80]], [[5.0, 2.0, 60], [2.0, 0.5, 90]]]
+    reports = [
+        {"held": {"weights": i}, "travels": {"all_gather": 10 * i}, "seconds": steps}
+        for i, steps in enumerate(clocks)
+    ]
+    tables = tables_of(reports)
+    assert tables["held"] == [{"process": i, "weights": i} for i in range(2)]
+    assert tables["travels"] == [{"process": i, "all_gather": 10 * i} for i in range(2)]
+    assert tables["seconds"] == [
+        {"step": 0, "seconds": 5.0, "worked": 3.0, "loopback": 60},
+        {"step": 1, "seconds": 4.0, "worked": 2.0, "loopback": 80},
+    ]
 
 
 def test_the_large_model_is_a_hundred_times_the_books():

@@ -74,6 +74,15 @@ def test_each_process_also_keeps_the_whole_layer_to_compare(reports):
         assert report["kept_to_compare"] == 2 * report["parameters"]
 
 
+def test_a_single_process_is_started_without_torchrun(tmp_path, monkeypatch):
+    lines = "import json, os, sys\nprint('Ready.')\n"
+    lines += "print(json.dumps([{'rank': os.getenv('RANK'), 'words': sys.argv[1:]}]))"
+    (tmp_path / "lonely.py").write_text(lines, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    report = {"rank": None, "words": ["--rows", "3"]}
+    assert launch("lonely", "--rows", "3", processes=1) == [report]
+
+
 def test_what_cannot_be_shared_is_refused_by_every_process():
     with pytest.raises(RuntimeError, match="15 experts cannot be shared by 2"):
         launch("experiments.expert_parallel", "--experts", "15", "--chosen", "3")
