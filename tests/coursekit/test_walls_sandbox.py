@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 import time
 from dataclasses import replace
 from functools import cache
@@ -205,10 +204,9 @@ def test_who_hides_its_memory_pays_for_all_that_it_seems_to_hold(box):
 
 def test_a_fork_that_takes_no_message_is_ended(walls, monkeypatch):
     """By a keeper that waits a second for it, and not ten."""
-    command, hasty = bubble.template, "from coursekit.walls import template, worker\n"
+    hasty = "from coursekit.walls import template, worker\n"
     hasty += "worker.PATIENCE = 1.0\ntemplate.main()"
-    program = [sys.executable, "-u", "-B", "-c", hasty]
-    monkeypatch.setattr(bubble, "template", lambda *of: [*command(*of)[:-5], *program])
+    monkeypatch.setattr(bubble, "PYTHON", [*bubble.PYTHON[:-2], "-c", hasty])
     template = begin.template
     monkeypatch.setattr(begin, "template", cache(template.__wrapped__))
     with sandbox._opened(begin.by_template, LIMITS, {}) as box:
