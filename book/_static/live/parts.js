@@ -1,5 +1,5 @@
 // What the page shows of one moment: each part fills its box from the state of a figure.
-// A state has `writer`, `at` (the frame that is shown), `problem`, `summary` and `group`.
+// Of a state they take `writer`, `at` (the frame that is shown) and `group`.
 {
   const make = (tag, parent, set = {}) => {
     const node = document.createElement(tag);

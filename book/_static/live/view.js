@@ -121,7 +121,6 @@
       place.setAttribute("aria-valuetext", `token ${at - first() + 1}, ${token}`);
       back.disabled = at <= first();
       on.disabled = at >= last();
-      figure.dataset.at = at;
     };
     const move = (at) => {
       hold();
@@ -167,7 +166,7 @@
       const beyond = R1.beyond(problem, state.name === "r1");
       said.textContent = `The answer is ${answer}.${speed(tokens, ms)}${beyond}`;
     };
-    // The problem and the model that the controls ask for, or null where they cannot be.
+    // Make ready the problem and the model that the controls ask for; says whether it could.
     const prepare = async () => {
       const mine = ++turn;
       hold();

@@ -146,7 +146,7 @@
     }
 
     // Pass after pass until the text ends or has `most` new tokens; says how many passes.
-    write(most = 96) {
+    write(most) {
       let passes = 0;
       while (!this.ended && this.tokens.length < most) {
         this.pass(most - this.tokens.length);
