@@ -26,8 +26,9 @@ class Figure(NamedTuple):
 FIGURES = {
     "router": Figure(
         "A router, balanced by a bias or by a loss",
-        "Raise the speed of the bias to 1 and move the step: the loads swing. Then "
-        "balance by the auxiliary loss and see what it adds to the logits.",
+        "Push one expert up: its bias falls. Raise the speed of the bias to 1 and move "
+        "the step: the loads swing. Then balance by the auxiliary loss and see what it "
+        "adds to the logits.",
     ),
     "absorb": Figure(
         "The two orders of the product",
@@ -46,7 +47,7 @@ FIGURES = {
     ),
     "eight": Figure(
         "A number in eight bits",
-        "Move the largest number beside x to 10,000 and x falls to zero. Then put that "
+        "Drag the largest number beside x to 10,000 and x falls to zero. Then put that "
         "number in another tile. A tap on a bit changes it.",
     ),
     "hacker": Figure(
@@ -67,7 +68,8 @@ FIGURES = {
     "passk": Figure(
         "What k answers find, before and after training",
         "Move the trained answers to the hard problem from 2 to 0 and then above the 6 "
-        "of the base, and see where the curves cross.",
+        "of the base, and see where the curves cross. Then draw them over the tokens "
+        "that they cost.",
     ),
 }
 

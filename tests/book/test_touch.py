@@ -104,12 +104,14 @@ def move(page, name, **values):
 
 @pytest.mark.parametrize("way", ["bias", "auxiliary loss"])
 def test_router_balances_as_the_package_does(way, page):
+    pushes = [0, 2, 0, 0, -1.5, 0, 0, 0.5]  # how far experts are pushed
     settings = {"skew": 1.5, "way": way, "speed": -1.5, "price": 0.5}
+    settings["own"] = ",".join(map(str, pushes))
     steps = call(page, "router", "run", settings, 12)
     bias = torch.zeros(8, dtype=torch.float64)
     pushed = bias.clone()
     for number, step in enumerate(steps):
-        rows = call(page, "router", "logits", number, 1.5)
+        rows = call(page, "router", "logits", number, 1.5, pushes)
         own = pushed.clone().requires_grad_()
         scores = (torch.tensor(rows, dtype=torch.float64) + own).sigmoid()
         _, chosen = route(scores, bias, 2)
@@ -180,6 +182,10 @@ def test_the_sizes_are_those_of_v3(page):
 def test_what_a_reader_is_told_to_try_is_true(page):
     """Each sentence of touch_page.py, done and seen."""
     text = {n: page.locator(f"#{n}-figure .touch-numbers").inner_text for n in NAMES}
+    before = page.locator("#router-figure svg").nth(2).get_attribute("aria-label")
+    move(page, "router", expert="8", push=3)
+    after = page.locator("#router-figure svg").nth(2).get_attribute("aria-label")
+    assert float(after.split()[-1][:-1]) < 0 < float(before.split()[-1][:-1])
     move(page, "router", speed=0)
     assert float(said(page, "router")["last"]) > 2
     move(page, "absorb", asking=7)
@@ -234,6 +240,49 @@ def test_what_a_reader_is_told_to_try_is_true(page):
         crossings.append(said(page, "passk")["over"])
     # Where 64 of 64 answers are drawn, each curve of the first is at 1.
     assert crossings == ["8, 16, 32", "4, 8, 16, 32, 64", ""]
+    # 8 answers of 12 tokens cost as much as 3 of 30.
+    assert said(page, "passk")["paid"] == "3"
+    bought = (pass_at_k(64, 62, 3) + pass_at_k(64, 7, 3)) / 2
+    assert float(said(page, "passk")["bought"]) == pytest.approx(bought)
+    move(page, "passk", axis="the tokens that they cost")
+    dots = page.locator("#passk-figure svg").first.locator("circle")
+    base, trained = (dots.nth(i).bounding_box()["x"] for i in (0, 7))
+    assert base < trained  # one answer of 12 tokens, and one of 30
+    renew(page)
+
+
+def test_what_is_dragged_is_what_moves(page):
+    line = page.locator("#eight-figure svg")
+    line.scroll_into_view_if_needed()
+    at = line.bounding_box()
+
+    def place(power):  # on the axis from 1e-9 to 1e5
+        return at["x"] + 12 + (at["width"] - 24) * (power + 9) / 14, at["y"] + 40
+
+    for start, end, field in ((-2, -1, "x"), (0, 4, "outlier")):
+        page.mouse.move(*place(start))
+        page.mouse.down()
+        page.mouse.move(*place(end), steps=4)
+        page.mouse.up()
+        moved = float(page.locator(f"#eight-{field}").input_value())
+        assert moved == pytest.approx(end, abs=0.06)
+    bars = page.locator("#router-figure svg").first
+    bars.scroll_into_view_if_needed()
+    at = bars.bounding_box()
+    page.mouse.click(at["x"] + at["width"] - 20, at["y"] + 10)
+    assert page.locator("#router-expert").input_value() == "8"
+    assert page.locator("#router-push").input_value() == "3"
+    rest = page.locator("#draft-figure svg").nth(1).get_attribute("aria-label")
+    p, q = [x / 17 for x in (5, 3, 1, 6, 2)], [x / 18 for x in (2, 5, 1, 4, 6)]
+    more = ", ".join(f"{max(0, a - b):.2f}" for a, b in zip(p, q, strict=True))
+    assert rest == f"p has more than q by {more}."
+    slid = """() => {
+      const order = document.querySelector("#absorb-figure svg");
+      return order.getAnimations({ subtree: true }).length;
+    }"""
+    assert page.evaluate(slid) == 0
+    move(page, "absorb", order="query and W (absorbed)")
+    assert page.evaluate(slid) == 6  # two boxes, each with its name and its size
     renew(page)
 
 

@@ -32,6 +32,7 @@ touch("absorb-figure", (t) => {
   };
   const flop = (x) => unit(x, ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"]);
   const size = (x) => unit(x, ["B", "kB", "MB", "GB", "TB"]);
+  const before = {}; // where the boxes stand
   return () => {
     if (t.state.asking > t.state.stored) t.set.asking(t.state.stored);
     const [stored, asking] = [2 ** t.state.stored, 2 ** t.state.asking];
@@ -43,11 +44,20 @@ touch("absorb-figure", (t) => {
       "query × W once for each token that asks, then 512 products for each pair"];
     order.frame({ x: [0, 10], y: [0, 3], bare: true, title: lines[step] });
     const [left, right] = [step === 2 ? 2.8 : 1.4, step === 1 ? 7.2 : 8.6];
+    // Each box slides from where it stood before.
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const box = (x, width, text, below, kind) => {
-      order.node("rect", { x: order.x(x - width / 2), y: 16, height: 34,
+      const from = order.x(before[kind] ?? x) - order.x(x);
+      before[kind] = x;
+      const slide = (node) => {
+        const frames = [{ transform: `translateX(${from}px)` }, { transform: "none" }];
+        if (from && !still) node.animate(frames, { duration: 500, easing: "ease" });
+      };
+      const rect = order.node("rect", { x: order.x(x - width / 2), y: 16, height: 34,
         width: order.x(width) - order.x(0), class: `box ${kind}` });
-      order.text(order.x(x), 38, text, "middle");
-      order.text(order.x(x), 66, below, "middle");
+      const [name, size] = [[38, text], [66, below]].map(([y, words]) =>
+        order.text(order.x(x), y, words, "middle"));
+      [rect, name, size].forEach(slide);
     };
     if (step === 1) order.node("rect", { x: order.x(3.8), y: 4, rx: 8, height: 70,
       width: order.x(8.4) - order.x(3.8), class: "group" });

@@ -38,6 +38,7 @@ touch("draft-figure", (t) => {
   t.slider("height", "its height", { min: 0, max: 10, start: 5, act: put });
   t.slider("count", "drafts that are drawn", { min: 0, max: 12, start: 8, show: (x) => (2 ** x).toLocaleString("en-US") });
   const both = t.drawing(190);
+  const rest = t.drawing(110);
   const came = t.drawing(160);
   t.key([["a", "p, the model"], ["b", "q, the drafts"], ["c", "kept"], ["d", "replaced"]]);
   const said = t.numbers();
@@ -65,6 +66,14 @@ touch("draft-figure", (t) => {
       both.bar(both.x(k + 0.28), 0.36 * unit, 0, heights.p[k], "a");
       both.bar(both.x(k + 0.72), 0.36 * unit, 0, heights.q[k], "b");
     });
+    const more = p.map((x, k) => Math.max(0, x - q[k]));
+    const most = Math.max(0.1, ...more);
+    rest.frame({
+      x: [0, TOKENS.length], y: [0, most], xTicks: ticks, yTicks: [[0, "0"], [most, most.toFixed(2)]],
+      title: "max(0, p − q): a rejected draft is replaced by a token of this",
+    });
+    more.forEach((x, k) => rest.bar(rest.x(k + 0.5), 0.7 * unit, 0, x, "d"));
+    rest.words(`p has more than q by ${more.map((x) => x.toFixed(2)).join(", ")}.`);
     const count = 2 ** state.count;
     const drawn = draw(p, q, count);
     const green = TOKENS.map((_, k) => drawn.filter((d) => d.kept && d.token === k).length / count);

@@ -62,6 +62,14 @@ touch("eight-figure", (t) => {
   t.choice("format", "format", Object.keys(FORMATS));
   t.choice("scales", "scales", ["any number", "powers of two"]);
   const line = t.drawing(104, { left: 12, right: 12 });
+  // What is nearer is dragged: x, or the largest number beside it.
+  let dragged = "x";
+  line.touched((x, _, first) => {
+    const at = Math.log10(line.back(x));
+    const far = (field) => Math.abs(at - t.state[field]);
+    if (first) dragged = far("x") <= far("outlier") ? "x" : "outlier";
+    t.move({ [dragged]: at });
+  });
   const bits = t.make("p", { class: "touch-bits", role: "group", "aria-label": "The eight bits" });
   const said = t.numbers();
   const buttons = Array.from({ length: 8 }, (_, i) => {
@@ -94,7 +102,7 @@ touch("eight-figure", (t) => {
     const shown = held < 0 ? own : held;
     const value = decode(shown, state.format);
     line.frame({
-      x: [1e-9, 1e5], y: [0, 1], log: true, title: "the positive numbers that can be stored, times the scale",
+      x: [1e-9, 1e5], y: [0, 1], log: true, title: "the positive numbers that can be stored, times the scale; drag x or the largest",
       xTicks: [-8, -6, -4, -2, 0, 2, 4].map((e) => [10 ** e, `1e${e}`]),
       xLabel: "size, on an axis of powers of ten",
     });
@@ -103,8 +111,11 @@ touch("eight-figure", (t) => {
       if (at > 1e-9 && at < 1e5) line.node("line", {
         x1: line.x(at), x2: line.x(at), y1: 34, y2: line.y(0), class: "tick" });
     }
-    line.node("line", { x1: line.x(x), x2: line.x(x), y1: 10, y2: line.y(0), class: "line d" });
-    line.text(line.x(x) + 4, 18, "x", "start");
+    const marks = [[10 ** state.outlier, "b", "largest", 18], [x, "d", "x", 30]];
+    for (const [at, kind, text, y] of marks) {
+      line.node("line", { x1: line.x(at), x2: line.x(at), y1: 10, y2: line.y(0), class: `line ${kind}` });
+      line.text(line.x(at) + (at > 1e3 ? -4 : 4), y, text, at > 1e3 ? "end" : "start");
+    }
     const stored = Math.abs(value) * scale;
     if (stored > 1e-9 && stored < 1e5) line.dot(stored, 0, "a");
     const { exponent } = of(state.format);

@@ -40,6 +40,9 @@ touch("passk-figure", (t) => {
   t.slider("hardAfter", "trained, hard problem", { min: 0, max: N, start: 2, show: of });
   t.slider("wrong", "digits that the wrong answers say", { min: 1, max: 9, start: 4 });
   t.slider("k", "answers that are drawn, k", { min: 0, max: 6, start: 3, show: (x) => String(2 ** x) });
+  t.choice("axis", "curves over", ["the number of answers", "the tokens that they cost"]);
+  t.slider("short", "tokens of an answer of the base", { min: 2, max: 100, start: 12 });
+  t.slider("long", "tokens of a trained answer", { min: 2, max: 100, start: 30 });
   const passes = t.drawing(190);
   const votes = t.drawing(190);
   t.key([["a", "base"], ["d", "trained"]]);
@@ -52,17 +55,24 @@ touch("passk-figure", (t) => {
     const base = [curve(state.easy, state.hard, pass), curve(state.easy, state.hard, voted)];
     const after = [curve(state.easyAfter, state.hardAfter, pass), curve(state.easyAfter, state.hardAfter, voted)];
     const k = 2 ** state.k;
+    const tokens = state.axis !== "the number of answers";
+    const [one, other] = tokens ? [state.short, state.long] : [1, 1];
+    const ends = tokens ? [Math.min(one, other), N * Math.max(one, other)] : [1, N];
+    const marks = tokens ? [10, 30, 100, 300, 1000, 3000] : KS;
+    const within = marks.filter((n) => ends[0] <= n && n <= ends[1]);
     [passes, votes].forEach((drawing, i) => {
       drawing.frame({
-        x: [1, N], y: [0, 1], log: true, xTicks: KS.map((n) => [n, String(n)]), xLabel: "k",
+        x: ends, y: [0, 1], log: true, xTicks: within.map((n) => [n, String(n)]),
+        xLabel: tokens ? "tokens" : "k",
         yTicks: [[0, "0"], [0.5, "0.5"], [1, "1"]],
         title: i ? "vote of k: the most common digit is right" : "pass@k: one of k is right",
       });
-      drawing.rule(k);
-      drawing.line(base[i], "a");
-      drawing.line(after[i], "d");
-      for (const [x, y] of base[i]) drawing.dot(x, y, "a", 3);
-      for (const [x, y] of after[i]) drawing.dot(x, y, "d", 3);
+      drawing.rule(k * one);
+      for (const [points, cost, kind] of [[base[i], one, "a"], [after[i], other, "d"]]) {
+        const placed = points.map(([n, y]) => [n * cost, y]);
+        drawing.line(placed, kind);
+        for (const [x, y] of placed) drawing.dot(x, y, kind, 3);
+      }
     });
     const at = (points) => points[state.k][1];
     const over = KS.filter((_, i) => base[0][i][1] > after[0][i][1] + 1e-12).join(", ");
@@ -70,7 +80,14 @@ touch("passk-figure", (t) => {
       `At k = ${k}: pass@k of the base ${at(base[0]).toFixed(2)}, trained ${at(after[0]).toFixed(2)}; ` +
       `vote of the base ${at(base[1]).toFixed(2)}, trained ${at(after[1]).toFixed(2)}. ` +
       (over ? `The base has the larger pass@k at k = ${over}.` : "The base has the larger pass@k nowhere.");
-    Object.assign(said.dataset, { over });
+    // The same budget of tokens: how many answers of the trained model it pays.
+    const budget = k * state.short;
+    const paid = Math.min(N, Math.floor(budget / state.long));
+    const bought = paid ? both(state.easyAfter, state.hardAfter, (right) => pass(right, paid)) : 0;
+    said.textContent += ` For the ${budget.toLocaleString("en-US")} tokens of k answers of the base, ` +
+      (paid ? `the trained model writes ${paid}: pass@${paid} is ${bought.toFixed(2)}.`
+        : "the trained model writes none.");
+    Object.assign(said.dataset, { over, paid, bought });
     passes.words(`Base ${base[0].map((p) => p[1].toFixed(2)).join(", ")}; trained ${after[0].map((p) => p[1].toFixed(2)).join(", ")}.`);
     votes.words(`Base ${base[1].map((p) => p[1].toFixed(2)).join(", ")}; trained ${after[1].map((p) => p[1].toFixed(2)).join(", ")}.`);
   };

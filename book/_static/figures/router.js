@@ -15,8 +15,11 @@ touch("router-figure", (t) => {
     return range(TOKENS).map(() => range(EXPERTS).map(normal));
   });
   // Logits of one step: popularity falls from expert 1 to expert 8.
-  const logits = (step, skew) =>
-    noises[step].map((row) => row.map((x, e) => x + skew * (1 - (2 * e) / (EXPERTS - 1))));
+  const popular = (skew, own) => own.map((x, e) => x + skew * (1 - (2 * e) / (EXPERTS - 1)));
+  const logits = (step, skew, own) => {
+    const more = popular(skew, own);
+    return noises[step].map((row) => row.map((x, e) => x + more[e]));
+  };
   // How many tokens choose each expert, by the two largest of score + bias.
   const count = (scores, bias) => {
     const load = Array(EXPERTS).fill(0);
@@ -48,13 +51,14 @@ touch("router-figure", (t) => {
     }
     return found;
   };
-  const run = ({ skew, way, speed, price }, steps = STEPS) => {
+  const numbers = (own) => own.split(",").map(Number);
+  const run = ({ skew, own, way, speed, price }, steps = STEPS) => {
     const gamma = way === "bias" ? 10 ** speed : 0;
     const alpha = way === "auxiliary loss" ? 10 ** price : 0;
     let bias = Array(EXPERTS).fill(0);
     let pushed = Array(EXPERTS).fill(0);
     return range(steps).map((step) => {
-      const scores = logits(step, skew).map((row) => row.map((x, e) => sigmoid(x + pushed[e])));
+      const scores = logits(step, skew, numbers(own)).map((row) => row.map((x, e) => sigmoid(x + pushed[e])));
       const load = count(scores, bias);
       const now = { load, bias, pushed, violation: violation(load) };
       bias = update(bias, load, gamma);
@@ -70,6 +74,14 @@ touch("router-figure", (t) => {
   t.slider("skew", "popularity of the experts, from equal to far apart", {
     min: 0, max: 3, step: 0.1, start: 1, show: (x) => x.toFixed(1),
   });
+  t.hidden("own", Array(EXPERTS).fill(0).join(), /^-?[0-3](\.5)?(,-?[0-3](\.5)?){7}$/);
+  const put = (value) => {
+    const own = numbers(t.state.own);
+    own[t.state.expert - 1] = value;
+    t.set.own(own.join());
+  };
+  t.choice("expert", "expert that is pushed", range(EXPERTS).map((e) => String(e + 1)));
+  t.slider("push", "pushed by", { min: -3, max: 3, step: 0.5, start: 0, act: put });
   t.choice("way", "balanced by", WAYS);
   const power = (x) => String(Number((10 ** x).toPrecision(2)));
   t.slider("speed", "speed γ of the bias", { min: -4, max: 0, step: 0.25, start: -2, show: power });
@@ -77,6 +89,14 @@ touch("router-figure", (t) => {
     min: -3, max: 2, step: 0.25, start: 0, show: power,
   });
   t.slider("step", "step that is shown", { min: 1, max: STEPS, start: STEPS });
+  const wanted = t.drawing(120);
+  wanted.touched((x, y, first) => {
+    const e = Math.min(EXPERTS, Math.max(1, Math.round(wanted.back(x))));
+    if (first) t.set.expert(String(e));
+    const shift = popular(t.state.skew, Array(EXPERTS).fill(0))[t.state.expert - 1];
+    put(Math.min(3, Math.max(-3, Math.round(2 * (wanted.up(y) - shift)) / 2)));
+    t.move({});
+  });
   const loads = t.drawing(170);
   const biases = t.drawing(150);
   const curve = t.drawing(150);
@@ -85,7 +105,9 @@ touch("router-figure", (t) => {
   let steps = [];
   return () => {
     const { state } = t;
-    const asked = [state.skew, state.way, state.speed, state.price].join();
+    const own = numbers(state.own);
+    t.set.push(own[state.expert - 1]);
+    const asked = [state.skew, state.own, state.way, state.speed, state.price].join();
     if (asked !== known) steps = run(state);
     known = asked;
     const now = steps[state.step - 1];
@@ -93,11 +115,19 @@ touch("router-figure", (t) => {
     const moves = state.way === "auxiliary loss" ? now.pushed : now.bias;
     const ticks = range(EXPERTS).map((e) => [e + 1, String(e + 1)]);
     const frame = { x: [0.4, 8.6], xTicks: ticks };
+    const popularity = popular(state.skew, own);
+    wanted.frame({
+      ...frame, y: [-6, 6], yTicks: [[-6, "-6"], [0, "0"], [6, "6"]],
+      title: "popularity of each expert, added to its logits; tap or drag a bar",
+    });
+    const wide = 0.6 * (wanted.x(2) - wanted.x(1));
+    popularity.forEach((x, e) => wanted.bar(wanted.x(e + 1), wide, 0, x, "b"));
+    wanted.rule(Number(state.expert));
+    wanted.words(`Popularity ${popularity.map((x) => x.toFixed(1)).join(", ")}.`);
     loads.frame({
       ...frame, y: [0, TOKENS], yTicks: [[0, "0"], [even, String(even)], [TOKENS, "64"]],
       title: "tokens of each expert, of 64 tokens that choose two",
     });
-    const wide = 0.6 * (loads.x(2) - loads.x(1));
     now.load.forEach((n, e) => loads.bar(loads.x(e + 1), wide, 0, n, "a"));
     const top = Math.max(0.1, ...moves.map(Math.abs));
     biases.frame({

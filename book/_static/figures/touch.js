@@ -36,8 +36,11 @@ window.touch = (id, build) => {
       self.x = (v) => left + (across * (of(v) - of(x[0]))) / (of(x[1]) - of(x[0]));
       self.y = (v) =>
         height - bottom - ((height - top - bottom) * (v - y[0])) / (y[1] - y[0]);
-      // The way back, on axes that are not logarithmic.
-      self.back = (pixels) => x[0] + ((pixels - left) / across) * (x[1] - x[0]);
+      // The way back.
+      self.back = (pixels) => {
+        const v = of(x[0]) + ((pixels - left) / across) * (of(x[1]) - of(x[0]));
+        return log ? Math.exp(v) : v;
+      };
       self.up = (pixels) =>
         y[0] + ((height - bottom - pixels) / (height - top - bottom)) * (y[1] - y[0]);
       const ends = { x1: self.x(x[0]), x2: self.x(x[1]) };
