@@ -103,8 +103,8 @@ FORMS = {
     ),
     "full": Form(
         label="R1-Zero, thinking in this page",
-        to_try="Press Start, ask the model after 0, 20, 50 and 100 steps for one "
-        "answer or a group of 16, and press a bar to go on with another token.",
+        to_try="Press Start, move the slider over the steps of training from 0 to 100, "
+        "ask for a group of 16, and press a bar to go on with another token.",
         words="A thought of R1-Zero about 7*3+5-2*4, as far as 1+5=6. Below it the "
         "probabilities of the next token, the experts that work for each token, the "
         "bytes of the cache, and the drafts, of which one was thrown away.",
@@ -221,6 +221,7 @@ def take_stills(names=FORMS, stills=STILLS):
     """Start figures in Chromium, and keep what each shows first."""
     from playwright.sync_api import sync_playwright
 
+    stills.mkdir(parents=True, exist_ok=True)  # what fails fails before the browser
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
         put_files(Path(made))
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
@@ -233,6 +234,14 @@ def take_stills(names=FORMS, stills=STILLS):
             put = partial(Path.write_text, data=html + "\n", encoding="utf-8")
             write_atomically(stills / f"{name}.html", put)
             print(f"{name}: {len(html):,} characters")
+
+
+def main(names, stills=STILLS):
+    """Take pictures; SystemExit where a file cannot be read or written."""
+    try:
+        take_stills(names, stills)
+    except OSError as error:
+        raise SystemExit(f"a picture cannot be made: {error}") from None
 
 
 # The website
@@ -266,4 +275,4 @@ def setup(app):
 
 
 if __name__ == "__main__":
-    take_stills(sys.argv[1:] or FORMS)
+    main(sys.argv[1:] or FORMS)

@@ -186,7 +186,7 @@ class Draws:
 
 @pytest.mark.parametrize(
     ("name", "temperature"),
-    [("base", 1.5), ("zero50", 1.0), ("r1", 1.2), ("zero100", 0.0)],
+    [("base", 1.5), ("zero20", 0.8), ("zero50", 1.0), ("r1", 1.2), ("zero100", 0.0)],
 )
 def test_the_same_drafts_are_kept_with_the_same_draws(
     name, temperature, page, monkeypatch
@@ -383,6 +383,74 @@ def test_one_steps_back_and_forward_and_goes_on_with_another_token(page):
     assert decode(forced).startswith("<bos>7*3+5-2=<answer>")
 
 
+STEPS = {"base": "0", "zero20": "20", "zero50": "50", "zero100": "100"}
+
+
+@pytest.fixture
+def trained(browser, disk):
+    """A page of its own: the base model answers, and with this seed does not think."""
+    page = browser.new_page(reduced_motion="reduce")
+    link = "?live-test=model:base,problem:7*3%2B5-2*4,seed:2"
+    page.goto((disk / "page.html").as_uri() + link)
+    page.get_by_role("button", name="Start the model as the link has it").click()
+    page.wait_for_selector(".live[data-state=live]")
+    yield page
+    page.close()
+
+
+def whole_answer(page):
+    """What stands there when the model has answered."""
+    page.wait_for_selector(".live:not([aria-busy])")
+    return "".join(page.locator(".live-token").all_inner_texts())
+
+
+def test_a_slider_over_the_steps_of_training_is_tied_to_the_model(trained):
+    choice = trained.get_by_label("Model", exact=True)
+    slider = trained.get_by_label("Steps of training", exact=True)
+    shown = trained.locator(".live-ask output")
+    texts = {}
+    slider.focus()
+    for number, (name, steps) in enumerate(STEPS.items()):
+        if number:
+            trained.keyboard.press("ArrowRight")
+        assert choice.input_value() == name
+        assert (slider.input_value(), shown.inner_text()) == (str(number), steps)
+        assert f"{steps} steps" in slider.get_attribute("aria-valuetext")
+        texts[name] = whole_answer(trained)
+        trained.wait_for_function(f"location.search.includes('model%3A{name}%2C')")
+        assert "seed%3A2" in trained.url
+    trained.keyboard.press("ArrowRight")  # there is no more
+    assert choice.input_value() == "zero100"
+    # Thinking appears between steps 20 and 50.
+    thinks = {name: "<think>" in text for name, text in texts.items()}
+    assert thinks == {"base": False, "zero20": False, "zero50": True, "zero100": True}
+    trained.keyboard.press("Home")
+    assert whole_answer(trained) == texts["base"]  # the same seed, the same answer
+    for name in reversed(STEPS):
+        choice.select_option(name)
+        assert whole_answer(trained) == texts[name]
+        assert shown.inner_text() == STEPS[name]
+    choice.select_option("r1")
+    without = trained.get_by_label("Steps of training (not of R1)", exact=True)
+    assert without.is_disabled()
+    assert shown.inner_text() == ""
+    choice.select_option("zero20")
+    assert slider.input_value() == "1"
+    assert slider.is_enabled()
+
+
+def test_a_group_is_asked_anew_where_the_slider_moves(trained):
+    trained.get_by_role("button", name="Group of 16").click()
+    trained.wait_for_selector(".live-group")
+    thoughts = ".live-group .live-thought"
+    before = trained.locator(thoughts).count()
+    trained.get_by_label("Steps of training", exact=True).fill("3")
+    trained.wait_for_function(
+        f"document.querySelectorAll('{thoughts}').length > {before}"
+    )
+    assert trained.locator(".live-group tbody tr").count() == 16
+
+
 def test_a_group_has_16_rewards_and_their_advantages(page):
     page.get_by_label("Model", exact=True).select_option("base")
     page.get_by_label("Problem").fill("7*3+5-2*4")
@@ -493,6 +561,12 @@ def test_a_figure_begins_as_its_picture_shows(browser, disk):
         shown = stage.evaluate(live_page.TAKEN)
         assert NUMBERS.sub("0", shown) == NUMBERS.sub("0", live_page.still(name))
     page.close()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"^a picture cannot be made: .*file[^\n]*$"):
+        live_page.main(["cache"], tmp_path / "file/stills")
 
 
 def test_what_is_said_of_a_picture_is_seen_there():

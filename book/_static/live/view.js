@@ -7,6 +7,7 @@
     zero100: "R1-Zero, 100 steps",
     r1: "R1 of chapter 14",
   };
+  const STEPS = { base: 0, zero20: 20, zero50: 50, zero100: 100 }; // of training
   const MOST = 96; // new tokens
   const GROUP = 16;
   const PAUSE = 140; // milliseconds between two tokens that are shown
@@ -40,6 +41,28 @@
     const choice = field("Model", "select", { name: "model" });
     for (const [value, words] of Object.entries(MODELS))
       make("option", choice, { value, text: words });
+    const trained = field("Steps of training", "input", {
+      name: "trained",
+      type: "range",
+      min: 0,
+      max: Object.keys(STEPS).length - 1,
+    });
+    const trainedFor = make("output", null, {
+      class: "live-value",
+      for: trained.id,
+      "aria-live": "off", // the slider says it
+    });
+    trained.before(trainedFor);
+    // The slider stands where the chosen model does. R1 is none of its models.
+    const stand = () => {
+      const at = Object.keys(STEPS).indexOf(choice.value);
+      trained.disabled = at < 0;
+      if (at >= 0) trained.value = at;
+      trained.parentNode.firstChild.textContent =
+        at < 0 ? "Steps of training (not of R1)" : "Steps of training";
+      trained.setAttribute("aria-valuetext", MODELS[choice.value]);
+      trainedFor.textContent = STEPS[choice.value] ?? "";
+    };
     const heat = field("Temperature", "input", {
       name: "temperature",
       type: "range",
@@ -240,7 +263,15 @@
       ask();
     });
     const again = () => (state.group ? askGroup() : ask());
-    choice.addEventListener("change", again);
+    choice.addEventListener("change", () => {
+      stand();
+      again();
+    });
+    trained.addEventListener("input", () => {
+      choice.value = Object.keys(STEPS)[trained.value];
+      stand();
+    });
+    trained.addEventListener("change", again);
     heat.addEventListener("input", () => {
       state.temperature = Number(heat.value);
       heated();
@@ -278,6 +309,7 @@
     state.temperature = heat.value = Number(begun.temperature);
     typed.value = begun.problem;
     heated();
+    stand();
     await R1.load(state.name, folder); // where that fails, the picture stays
     figure.querySelector(".live-still").replaceWith(panel);
     if (begun.group && wanted.includes("group")) await askGroup();
