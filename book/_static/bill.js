@@ -1,7 +1,7 @@
 // The figure of chapter 10: a training run and a day of serving as waterfalls. A reader
-// moves a factor with its slider, or drags the end of a bar. The formulas are those of
-// training_flops in r1/cost/counting.py and of TrainingBill and ServiceDay in
-// r1/cost/bill.py; a browser test compares them.
+// moves a factor with its slider, or drags the end of a bar. V3's own bars stay as
+// outlines. The formulas are those of training_flops in r1/cost/counting.py and of
+// TrainingBill and ServiceDay in r1/cost/bill.py; a browser test compares them.
 document.addEventListener("DOMContentLoaded", () => {
   const figure = document.getElementById("bill-figure");
   if (!figure) return;
@@ -12,6 +12,13 @@ document.addEventListener("DOMContentLoaded", () => {
   const ATTENTION = 3 * 128 * (192 + 128) * 61;
   const PEAK = 989.4e12; // operations per second
   const DAY = { hits: 342e9, misses: 266e9, written: 168e9, hours: 226.75 * 8 * 24 };
+  // GPU hours of Llama 3.1 405B: the ledger's llama-hours.
+  const LLAMA = 30.84e6;
+  // V3's final run if one assumption takes its low or its high end: the rows of the
+  // used share (the widest but the rent's) and of the rent, as the cell of `swing` in
+  // the chapter prints them; their ends are `limits` there.
+  const SHARE = [4.41e6, 8.66e6];
+  const RENT = [5.3e6, 22.3e6];
   const PRICES = {
     R1: [0.14, 0.55, 2.19],
     "R1 at night": [0.035, 0.135, 0.55],
@@ -114,14 +121,16 @@ document.addEventListener("DOMContentLoaded", () => {
       return [from, at];
     });
   };
+  const whole = (x) => Math.round(x).toLocaleString("en-US");
   const money = (value) => {
     const size = Math.abs(value);
     const text =
       size >= 1e6
-        ? `${(size / 1e6).toPrecision(4)} M`
-        : Math.round(size).toLocaleString("en-US");
+        ? `${size < 1e9 ? (size / 1e6).toPrecision(4) : whole(size / 1e6)} M`
+        : whole(size);
     return `${value < 0 ? "−" : ""}$${text}`;
   };
+  const short = (value) => money(value).replace(/(\.\d*?)0+ M/, "$1 M").replace(". ", " ");
   // The next larger of 1, 2, 3, 4, 6, 8 times a power of ten.
   const round = (value) => {
     const power = 10 ** Math.floor(Math.log10(value));
@@ -153,12 +162,39 @@ document.addEventListener("DOMContentLoaded", () => {
       return { track, bar, amount, grip, moves: sliders[0] };
     });
     const axis = make("div", box, { class: "bill-row bill-axis" });
-    make("div", axis, { class: "bill-factor" });
+    const left = make("div", axis, { class: "bill-factor" });
     const ticks = make("div", axis, { class: "bill-track" });
-    make("span", axis, { class: "bill-amount" });
-    return { bars, rows, ticks, scale: [0, 1] };
+    const amount = make("span", axis, { class: "bill-amount" });
+    return { box, bars, rows, ticks, left, amount, scale: [0, 1] };
   };
   const training = waterfall("From operations to dollars: V3's final run", TRAINING);
+  // Beside the bars: two intervals on the final run, and Llama's bill on the axis.
+  const mark = (name, parent, before) => {
+    const node = make("div", parent, { class: `bill-mark bill-${name}` });
+    if (before) before.before(node);
+    node.dataset.mark = name;
+    return node;
+  };
+  for (const row of training.rows) {
+    row.ghost = make("div", row.track, { class: "bill-ghost" });
+    if (row.grip) row.track.append(row.grip);
+  }
+  const run = training.rows[TRAINING.findIndex(([name]) => name === "dollars")];
+  const marks = [
+    [mark("band", run.track, run.bar), () => SHARE],
+    [mark("range", run.track, run.grip), () => RENT],
+    [mark("llama", training.box), () => [LLAMA * set.rent, LLAMA * set.rent]],
+  ];
+  const llama = marks[2][0];
+  make("span", training.left, { class: "bill-name", text: "Llama 3.1 405B, at this rent" });
+  training.amount.dataset.what = "llama";
+  const key = make("p", training.box, { class: "bill-key" });
+  key.textContent =
+    "On the bar of the final run, the hatched band is V3's own run with 50.0 to 24.8 % " +
+    `of the peak used: ${short(SHARE[0])} to ${short(SHARE[1])}. The thin line is V3's ` +
+    `own run at a rent of $1.90 to $8: ${short(RENT[0])} to ${short(RENT[1])}. ` +
+    "An arrow at the right edge points beyond the scale.";
+  const beside = make("p", training.box, { class: "bill-key", "data-say": "" });
   const numbers = make("p", figure, { class: "bill-numbers", role: "status" });
   const serving = waterfall("A day of serving", SERVING);
   const more = make("div", figure, { class: "bill-more" });
@@ -181,12 +217,27 @@ document.addEventListener("DOMContentLoaded", () => {
     revenue: [", margin ", null],
     margin: [" % of the cost.", (x) => Math.round(100 * x).toLocaleString("en-US")],
   };
-  const whole = (x) => Math.round(x).toLocaleString("en-US");
   for (const [name, [after]] of Object.entries(says)) {
     said[name] = make("span", numbers, { "data-what": name });
     numbers.append(after);
   }
 
+  let own = null; // where V3's own bars of training begin and end
+  const compare = ({ dollars }, moved) => {
+    const ran = own[TRAINING.findIndex(([name]) => name === "dollars")][1];
+    const bill = LLAMA * set.rent;
+    training.amount.dataset.value = bill;
+    training.amount.textContent = money(bill);
+    const beyond = llama.classList.contains("bill-beyond");
+    const change = dollars - ran;
+    const words = change
+      ? `${money(Math.abs(change))} ${change > 0 ? "more" : "less"} than`
+      : "as much as";
+    beside.textContent =
+      (moved ? `The final run costs ${words} V3's own ${money(ran)} (outlined). ` : "") +
+      `Llama's published hours at this rent cost ${(bill / dollars).toPrecision(3)} times ` +
+      `the final run${beyond ? ", beyond the right edge of the scale" : ""}.`;
+  };
   let held = null; // the bar that is dragged; its scale stays meanwhile
   const draw = () => {
     for (const [name, input] of Object.entries(inputs)) {
@@ -202,21 +253,30 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     for (const each of [training, serving]) {
       const ends = spans(each.bars, values);
+      const trains = each === training;
+      if (trains) own ??= ends;
       if (!held) {
-        const low = Math.min(...ends.flat());
-        const high = round(Math.max(1, ...ends.flat()) * 1.02);
+        const seen = trains ? [...ends, ...own, SHARE].flat() : ends.flat();
+        const low = Math.min(...seen);
+        const high = round(Math.max(1, ...seen) * 1.02);
         each.scale = [low < 0 ? -round(-low) : 0, high];
         const middle = (each.scale[0] + high) / 2;
         each.ticks.replaceChildren();
         for (const at of [each.scale[0], middle, high])
-          make("span", each.ticks, { text: money(at).replace(/\.?0+ M/, " M") });
+          make("span", each.ticks, { text: short(at) });
+        if (trains) each.ticks.append(llama);
       }
       const [from, to] = each.scale;
       const place = (x) => Math.min(101, Math.max(-1, (100 * (x - from)) / (to - from)));
-      each.rows.forEach(({ bar, amount, grip }, i) => {
-        const [start, end] = ends[i].map(place);
-        bar.style.left = `${Math.min(start, end)}%`;
-        bar.style.width = `${Math.abs(end - start)}%`;
+      const lay = (node, span) => {
+        const [start, end] = span.map(place);
+        node.style.left = `${Math.min(start, end)}%`;
+        node.style.width = `${Math.abs(end - start)}%`;
+        return end;
+      };
+      each.rows.forEach(({ bar, ghost, amount, grip }, i) => {
+        const end = lay(bar, ends[i]);
+        if (ghost) lay(ghost, own[i]);
         if (grip) grip.style.left = `${end}%`;
         const value = values[each.bars[i][0]];
         amount.dataset.value = value;
@@ -224,6 +284,17 @@ document.addEventListener("DOMContentLoaded", () => {
         amount.dataset.to = ends[i][1];
         amount.textContent = money(value);
       });
+      if (!trains) continue;
+      const changed = String(ends) !== String(own);
+      for (const [node, span] of marks) {
+        const [low, high] = span();
+        node.dataset.from = low;
+        node.dataset.to = high;
+        node.classList.toggle("bill-beyond", high > to);
+        lay(node, [Math.min(low, to), Math.min(high, to)]);
+      }
+      each.box.classList.toggle("bill-moved", changed);
+      compare(values, changed);
     }
   };
   // The slider's value at which a bar ends nearest to `target` dollars.

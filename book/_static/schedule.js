@@ -507,12 +507,37 @@ document.addEventListener("DOMContentLoaded", () => {
     report();
     Object.values(panels).forEach(compose);
   };
-  const repaint = () => {
-    shared.follow = Number(inputs.follow.value) - 1;
-    outputs.follow.value = shared.follow < 0 ? "none" : shared.follow;
-    inputs.follow.setAttribute("aria-valuetext", outputs.follow.value);
+  const light = (micro) => {
+    shared.follow = micro;
+    outputs.follow.value = micro < 0 ? "none" : micro;
     Object.values(panels).forEach(paintLayer);
+  };
+  // The micro-batch of the slider, which a click on a pass chooses, too.
+  const followed = () => Number(inputs.follow.value) - 1;
+  const repaint = () => {
+    light(followed());
+    inputs.follow.setAttribute("aria-valuetext", outputs.follow.value);
     look();
+  };
+  const passAt = (one, { offsetX, offsetY }) => {
+    const time = (offsetX - LEFT + one.box.scrollLeft) / shared.unit;
+    const row = Math.floor(offsetY / shape(one).height);
+    let pass = -1;
+    if (offsetX >= LEFT)
+      eachPass(one.run, (k, from, to, device) => {
+        if (device === row && from <= time && time < to) pass = k;
+      });
+    return pass;
+  };
+  let under = -1; // the pass under the mouse
+  // While the mouse is over a pass its micro-batch is followed, then that of the slider.
+  const hover = (one, pass) => {
+    if (pass === under) return;
+    under = pass;
+    const micro = pass < 0 ? followed() : one.run.plan.micro[pass];
+    if (micro === shared.follow) return;
+    light(micro);
+    Object.values(panels).forEach(compose);
   };
   const fit = () => {
     const width = panels.first.box.clientWidth - LEFT - 8;
@@ -578,6 +603,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (atEnd) inputs.time.value = most;
     inputs.follow.max = micros;
     shared = { ...shared, times: whole };
+    under = -1;
     fit();
     repaint();
   };
@@ -620,16 +646,15 @@ document.addEventListener("DOMContentLoaded", () => {
       paintLayer(one);
       compose(one);
     });
-    one.canvas.addEventListener("click", ({ offsetX, offsetY }) => {
-      const time = (offsetX - LEFT + one.box.scrollLeft) / shared.unit;
-      const row = Math.floor(offsetY / shape(one).height);
-      eachPass(one.run, (k, from, to, device) => {
-        if (device !== row || time < from || time >= to) return;
-        const micro = one.run.plan.micro[k];
-        inputs.follow.value = micro === shared.follow ? 0 : micro + 1;
-      });
+    one.canvas.addEventListener("click", (event) => {
+      const micro = one.run.plan.micro[passAt(one, event)] ?? -1;
+      if (micro >= 0) inputs.follow.value = micro === followed() ? 0 : micro + 1;
       repaint();
     });
+    one.canvas.addEventListener("pointermove", (event) => {
+      if (event.pointerType === "mouse") hover(one, passAt(one, event));
+    });
+    one.canvas.addEventListener("pointerleave", () => hover(one, -1));
   }
   new ResizeObserver(() => {
     fit();

@@ -1,5 +1,6 @@
 """The figures that move, in a browser: counts, pointer, keys and speed."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +26,7 @@ from r1.cost.schedule import (
     simulate,
 )
 from r1.model.config import ModelConfig
+from r1.train import published
 
 PAGES = {"cache": "05_latent_attention", "bill": "10_bill", "schedule": "09_pipelines"}
 STATE = """(figure) => {
@@ -178,6 +180,7 @@ def test_the_interactive_bill_adds_up_as_the_package_does(moved, show):
         "research": bill.dollars * at["research"] / 100,
         "everything": bill.dollars * (1 + at["research"] / 100),
         "energy": bill.megawatt_hours,
+        "llama": published("llama-hours") * 1e6 * bill.rent,
         "hits": day.hits * prices.hit / 1e6,
         "misses": day.misses * prices.miss / 1e6,
         "written": day.written * prices.written / 1e6,
@@ -217,6 +220,109 @@ def test_each_bar_of_a_waterfall_begins_where_the_one_before_ends(moved, show):
             else:
                 assert begin[name] == pytest.approx(at, abs=1e-6)
             at = end[name]
+
+
+# Of each mark: dollars, and the pixels from the left edge of the track and to its end.
+MARKS = """() => Object.fromEntries(
+  [...document.querySelectorAll("#bill-figure [data-mark]")].map((mark) => {
+    const track = mark.parentElement.getBoundingClientRect();
+    const box = mark.getBoundingClientRect();
+    const ends = [box.left - track.left, box.right - track.left];
+    return [mark.dataset.mark, {
+      dollars: [+mark.dataset.from, +mark.dataset.to],
+      ends: ends.map((x) => x / track.width),
+      beyond: mark.classList.contains("bill-beyond"),
+    }];
+  }))"""
+OUTLINES = """() => [...document.querySelectorAll("#bill-figure .bill-ghost")].map(
+  (ghost) => {
+    const track = ghost.parentElement.getBoundingClientRect();
+    const box = ghost.getBoundingClientRect();
+    return box.width && [box.left - track.left, box.width].map((x) => x / track.width);
+  })"""
+# What is moved, and the end of the training waterfall's scale.
+SCALES = [({}, 10e6), ({"rent": 0.5}, 10e6), ({"tokens": 30, "share": 5}, 100e6)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("moved", "scale"), SCALES)
+def test_the_bill_shows_llama_s_and_how_far_v3_s_may_be_off(moved, scale, mode, show):
+    page = show("bill", moved, mode)
+    marks, cell = page.evaluate(MARKS), page.locator("article").inner_text()
+    printed = {
+        name: (1e6 * float(low), 1e6 * float(high))
+        for name, low, high in re.findall(
+            r"^(\w+) +([\d.]+) to +([\d.]+) million", cell, re.M
+        )
+    }
+    # The widest of the final run's own assumptions, but for the rent's.
+    widths = {name: high - low for name, (low, high) in printed.items()}
+    assert max(set(widths) - {"rent", "research"}, key=widths.get) == "utilization"
+    rent = float(page.locator("#bill-rent").input_value())
+    llama = published("llama-hours") * 1e6 * rent
+    expected = {
+        "band": printed["utilization"],
+        "range": printed["rent"],
+        "llama": (llama, llama),
+    }
+    assert marks.keys() == expected.keys()
+    for name, ends in expected.items():
+        assert marks[name]["dollars"] == pytest.approx(ends)
+        assert marks[name]["beyond"] == (ends[1] > scale)
+        places = [min(1, end / scale) for end in ends]
+        # The ends of the axis have no borders; a track's are a pixel each.
+        assert marks[name]["ends"] == pytest.approx(places, abs=0.01)
+    said = page.locator("#bill-figure [data-say]").inner_text()
+    assert f" {llama / amounts(page)['dollars']:#.3g} times the final run" in said
+    assert ("beyond the right edge of the scale" in said) == (llama > scale)
+    key = page.locator("#bill-figure .bill-key").first.inner_text()
+    shown = [*printed["utilization"], *printed["rent"]]
+    assert [float(x) * 1e6 for x in re.findall(r"\$([\d.]+) M", key)] == shown
+    shares = re.search(r"utilization ([\d.]+)% to ([\d.]+)%", cell)
+    assert f"{shares[2]} to {shares[1]} % of the peak" in key
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_outlines_show_v3_s_own_bars_while_the_bill_differs(mode, show):
+    page = show("bill", mode=mode)
+    assert page.evaluate(OUTLINES) == [0] * 7
+    assert "outlined" not in page.locator("#bill-figure [data-say]").inner_text()
+    bars = WATERFALLS[0].replace("*", "").split()
+    begin, end = amounts(page, "from"), amounts(page, "to")
+    for moved in ({"rent": 1.2}, {"tokens": 20}, {"research": 10, "rent": 3.5}):
+        show("bill", moved, mode)
+        outlines = page.evaluate(OUTLINES)
+        axis = page.locator("#bill-figure .bill-axis .bill-track").first
+        scale = 1e6 * float(axis.locator("span").last.inner_text().strip("$M "))
+        for bar, (left, width) in zip(bars, outlines, strict=True):
+            low, high = sorted((begin[bar], end[bar]))
+            assert left == pytest.approx(low / scale, abs=0.01)
+            assert width == pytest.approx((high - low) / scale, abs=0.02)
+        dollars = amounts(page)["dollars"]
+        kind = "more" if dollars > end["dollars"] else "less"
+        said = page.locator("#bill-figure [data-say]").inner_text()
+        assert f" {kind} than V3's own $5.576 M (outlined)." in said
+        size = re.search(r"costs \$([\d.,]+)( M)?", said)
+        change = float(size[1].replace(",", "")) * (1e6 if size[2] else 1)
+        assert change == pytest.approx(abs(dollars - end["dollars"]), rel=1e-3)
+    show("bill", {"watts": 1530}, mode)  # no bar of training depends on it
+    assert page.evaluate(OUTLINES) == [0] * 7
+
+
+def test_the_bill_says_what_its_marks_show_when_a_factor_has_moved(show):
+    page = show("bill")
+    page.locator("#bill-rent").fill("1.2")
+    voice = page.locator("#bill-figure .figure-voice")
+    voice.filter(has_text="outlined").wait_for(state="attached")
+    assert "less than V3's own $5.576 M (outlined). Llama's" in voice.text_content()
+
+
+def test_amounts_of_the_bill_stay_numbers_when_all_is_dear(show):
+    far = {"tokens": 30, "experts": 8, "length": 17, "share": 5, "rent": 10}
+    page = show("bill", far)
+    axis = page.locator("#bill-figure .bill-axis").first.locator(".bill-track span")
+    assert axis.all_inner_texts() == ["$0", "$5,000 M", "$10,000 M"]
+    assert "e+" not in page.locator("#bill-figure").inner_text()
 
 
 GRIPS = {
@@ -470,6 +576,60 @@ def test_a_click_on_a_pass_follows_its_micro_batch(show):
     assert page.locator("output[for=schedule-follow]").inner_text() == "none"
 
 
+COUNT_PAINTS = """() => {
+  window.paints = 0;
+  const { prototype } = CanvasRenderingContext2D;
+  const { clearRect } = prototype;
+  prototype.clearRect = function (...box) {
+    window.paints += 1;
+    return clearRect.apply(this, box);
+  };
+}"""
+
+
+def test_the_mouse_over_a_pass_follows_its_micro_batch(show):
+    page = show("schedule")
+    slider, output = (
+        page.locator(place)
+        for place in ("#schedule-follow", "output[for=schedule-follow]")
+    )
+    page.mouse.move(0, 0)
+    canvas = page.locator("#schedule-figure canvas").first
+    canvas.scroll_into_view_if_needed()
+    plain, ran = colors(page, 0), colors(page)[BLUE]
+    canvas.hover(position={"x": 38, "y": 8})  # device 0 begins with micro-batch 0
+    assert (output.inner_text(), slider.input_value()) == ("0", "0")
+    assert 0 < colors(page)[BLUE] < ran / 4  # in the other timeline, too
+    seen = []
+    box = canvas.bounding_box()
+    page.evaluate(COUNT_PAINTS)
+    for across in (39, 40, 41):  # the same pass
+        page.mouse.move(box["x"] + across, box["y"] + 8)
+    assert page.evaluate("window.paints") == 0
+    for across in range(38, 150, 4):
+        page.mouse.move(box["x"] + across, box["y"] + 8)
+        seen.append(output.inner_text())
+    assert {"0", "1", "2"} <= set(seen)
+    assert page.evaluate("window.paints") > 0
+    page.mouse.move(box["x"] + 10, box["y"] + 8)  # the number of the device
+    assert output.inner_text() == "none"
+    assert colors(page, 0) == plain
+    slider.fill("6")
+    canvas.hover(position={"x": 38, "y": 8})
+    assert output.inner_text() == "0"
+    assert slider.get_attribute("aria-valuetext") == "5"  # what it stands at
+    page.mouse.move(0, 0)
+    assert output.inner_text() == "5"
+    canvas.click(position={"x": 38, "y": 8})
+    page.mouse.move(0, 0)
+    assert (output.inner_text(), slider.input_value()) == ("0", "1")
+    slider.fill("0")
+    for kind in ("touch", "pen"):
+        at = {"pointerType": kind, "clientX": box["x"] + 38, "clientY": box["y"] + 8}
+        canvas.dispatch_event("pointermove", at)
+        assert output.inner_text() == "none"
+
+
 FRAME = "() => new Promise(requestAnimationFrame)"
 
 
@@ -509,6 +669,12 @@ def test_no_event_of_the_schedule_figure_takes_50_milliseconds(device, untouched
             "document.querySelector('.schedule-picture').scrollLeft += 50"
         )
     )
+    box = page.locator("#schedule-figure canvas").first.bounding_box()
+    for across in (60, 100, 140):
+        times["over", across] = work(
+            lambda x=across: page.mouse.move(box["x"] + x, box["y"] + 5)
+        )
+    page.mouse.move(0, 0)
     page.locator("#schedule-time").fill("0")
     frames = page.evaluate_handle("() => ({ count: 0 })")
     count = "(f) => { const step = () => { f.count++; requestAnimationFrame(step); };"

@@ -178,9 +178,9 @@ def test_it_is_used_with_keys_alone(browser, address):
     page.goto(f"{address}/book/05_latent_attention.html", wait_until="load")
     page.keyboard.press("Control+k")
     page.keyboard.type("KL divergence")
-    page.wait_for_selector("#search-found li")
-    assert re.match(r"\d+ places", page.inner_text("#search-status"))
+    # A slow machine shows what it finds for the first letters before it finds this.
     page.wait_for_function(MEANING, arg="KL divergence: ")
+    assert re.match(r"\d+ places", page.inner_text("#search-status"))
     assert "KL" in page.locator("#search-found mark").all_inner_texts()
     links = page.locator("#search-found li a").all_inner_texts()
     page.keyboard.press("ArrowDown")
