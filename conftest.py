@@ -2,7 +2,8 @@
 
 Two workers test at the same time (pytest-xdist), each file by one of them and with one
 thread. A test that is marked `alone` and a cell that reads a clock have the machine for
-themselves. What takes long begins first, so that both workers end together.
+themselves. What takes long begins first, so that nobody waits for it to be alone and
+both workers end together.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from execute import FIXED, kernel_environment
 from filelock import FileLock
+from forks import use_forks
 
 FIRST = [
     "test_browser",
@@ -21,7 +23,6 @@ FIRST = [
     "13_r1_zero",
     "test_assignments",
     "test_publish",
-    "test_figures",
     "test_distributed_grpo",
     "test_distributed",
 ]
@@ -37,6 +38,7 @@ def pytest_configure(config):
     config.add_cleanup(folder.cleanup)
     os.environ |= kernel_environment(folder.name) | dict.fromkeys(THREADS, "1")
     config.stash[FOLDER] = folder.name
+    use_forks()
 
 
 def pytest_configure_node(node):
@@ -47,7 +49,7 @@ def pytest_configure_node(node):
 def pytest_collection_modifyitems(items):
     def place(item):
         stem, chapter = item.path.stem, item.path.suffix == ".ipynb"
-        return FIRST.index(stem) if stem in FIRST else len(FIRST), not chapter
+        return FIRST.index(stem) if stem in FIRST else len(FIRST), chapter
 
     items.sort(key=place)
 

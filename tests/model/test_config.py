@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from r1.model.block import Block
 from r1.model.config import ModelConfig
@@ -320,12 +321,32 @@ def test_key_value_heads_must_divide_the_heads():
         ({"kv_lora_rank": 0}, "no kv_lora_rank, the width"),
         ({"rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.7}}, "mscale"),
         ({"topk_method": "random"}, "topk_method"),
+        ({"sliding_window": 128}, "sliding_window=128"),
+        ({"compress_ratios": [4, 128]}, "compress_ratios="),
+        ({"layer_types": ["indexed_attention", "full_attention"]}, "layer_types="),
+        ({"layer_types": "full_attention"}, "layer_types='full_attention'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_not_supported_is_refused_by_name(change, field):
     with pytest.raises(ConfigError, match=field):
         ModelConfig.from_dict(V3 | change)
+
+
+def test_a_field_that_is_not_known_is_named_and_changes_nothing():
+    for field in ("bogus_field", "dim", "rope_factor", "n_kv_heads"):
+        with pytest.warns(UserWarning, match=f"{field}=3, which is not read"):
+            config = ModelConfig.from_dict(V3 | {field: 3})
+        assert config == ModelConfig.from_dict(V3)
+    nothing = {"bogus_field": None, "sliding_window": None, "use_qk_norm": False}
+    assert ModelConfig.from_dict(V3 | nothing) == ModelConfig.from_dict(V3)
+
+
+@pytest.mark.parametrize("name", ["DeepseekV2", "DeepseekV3", "Glm4MoeLite"])
+def test_what_transformers_writes_into_every_file_is_no_news(name):
+    data = getattr(transformers, f"{name}Config")().to_dict() | {"use_cache": True}
+    older = {"top_k": 50, "num_beams": 1, "torch_dtype": "bfloat16", "seq_aux": True}
+    ModelConfig.from_dict(data | older | {"num_experts_per_tok": 8})
 
 
 def test_the_configuration_in_the_data_folder_names_only_known_fields():

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "mtp",
         "pretrained",
         "sampling",
+        "silent_fields",
         "streamed",
         "transformer",
         "weight_names",
@@ -139,6 +140,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "pick",
             "sample",
         ],
+        "silent_fields": ["warn_of_others"],
         "streamed": ["StreamedModel"],
         "transformer": ["Model", "cross_entropy"],
         "weight_names": [

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from r1.model.silent_fields import SILENT, warn_of_others
+
 # Field of Hugging Face's config.json -> field of DeepSeek's inference code.
 HUGGING_FACE_NAMES = {
     "hidden_size": "dim",
@@ -57,8 +59,19 @@ ONLY = {
     "moe_layer_freq": 1,  # every layer after the dense ones has experts
     "partial_rotary_factor": 1.0,
 }
-NOT_WRITTEN = {"n_kv_heads", "latent_norm_eps"}
-NOT_WRITTEN |= {"index_head_dim", "index_n_heads", "index_topk"}
+# What other families have, and no model here.
+NEVER = (
+    "sliding_window",
+    "compress_ratios",  # DeepSeek-V4
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "use_qk_norm",
+)
+# Fields that are read, beside those of the two tables of names.
+READ = {*ONLY, *NEVER, "model_type", "rope_scaling", "rope_parameters"}
+READ |= {"num_key_value_heads", "num_mtp_layers", "mlp_layer_types", "layer_types"}
+OURS_ALONE = {"n_kv_heads", "latent_norm_eps"}  # in no file
+NOT_WRITTEN = OURS_ALONE | {"index_head_dim", "index_n_heads", "index_topk"}
 MAY_BE_NULL = {  # and is then as if it were not there
     "n_dense_layers",
     "n_expert_groups",
@@ -103,8 +116,9 @@ def from_hugging_face(
 ) -> dict[str, Any]:
     """Read the fields of Hugging Face's `config.json`, translated to our names.
 
-    Fields that say nothing about the architecture are passed over. Where images are
-    read too, the model of the text is described in `text_config`.
+    Fields that change nothing in the arithmetic are passed over, and a field that is
+    not known is passed over with a warning. Where images are read too, the model of
+    the text is described in `text_config`.
 
     Raises ConfigError for what no model of the book has.
     """
@@ -119,6 +133,12 @@ def from_hugging_face(
             continue
         if isinstance(value, bool) != isinstance(supported, bool) or value != supported:
             _refuse(name, field, value, repr(supported))
+    for field in NEVER:
+        if data.get(field):
+            _refuse(name, field, data[field], "null")
+    kinds = data.get("layer_types") or []
+    if not isinstance(kinds, list) or any(k != "indexed_attention" for k in kinds):
+        _refuse(name, "layer_types", kinds, "'indexed_attention' in each layer")
     scaling = data.get("rope_scaling")
     rope = data.get("rope_parameters") if scaling is None else scaling
     rope = {} if rope is None else rope
@@ -130,7 +150,10 @@ def from_hugging_face(
             raise ConfigError(f"{name} has no field {field!r}; every {kind} has one")
     # Transformers leaves out what every model of a kind has.
     values = dict(SIGMOID if kind in BIASED else SOFTMAX)
-    named = {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items()}
+    ours = {*HUGGING_FACE_NAMES.values(), *HUGGING_FACE_ROPE.values()} | OURS_ALONE
+    readable = {*HUGGING_FACE_NAMES, *known} - ours | {"rope_theta"}
+    warn_of_others(data, readable | READ | SILENT, name)
+    named = {HUGGING_FACE_NAMES.get(k, k): v for k, v in data.items() if k in readable}
     named.setdefault("num_nextn_predict_layers", named.get("num_mtp_layers"))
     values |= {k: v for k, v in named.items() if v is not None or k not in MAY_BE_NULL}
     values |= {new: rope[old] for old, new in HUGGING_FACE_ROPE.items() if old in rope}
