@@ -37,7 +37,7 @@ def plain_path() -> list[str]:
 
 
 class Fork:
-    """A process of multiprocessing, with what a provisioner asks of subprocess.Popen."""
+    """A process of multiprocessing with what is asked of subprocess.Popen."""
 
     stdin = stdout = stderr = None
 
