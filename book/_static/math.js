@@ -2,6 +2,7 @@
 // on the screen first, so that a slow phone answers meanwhile. This stands in the page,
 // behind the settings of MathJax.
 {
+  const FRAME = 16; // milliseconds that a few formulas may take
   let finish;
   const finished = new Promise((resolve) => (finish = resolve));
   const root = document.documentElement.dataset.content_root;
@@ -26,7 +27,8 @@
     while (all.length) {
       const start = performance.now();
       await MathJax.typesetPromise(all.splice(0, few));
-      few = performance.now() - start < 8 ? few + 1 : Math.max(1, few >> 1);
+      const rate = few / (performance.now() - start); // formulas in a millisecond
+      few = Math.max(1, Math.min(2 * few, Math.floor(rate * FRAME)));
       await new Promise((go) => setTimeout(go));
     }
     finish();

@@ -76,6 +76,7 @@ class Provisioner(LocalProvisioner):
 def begin(words, environment, folder, path):
     """Become a kernel, as ipykernel_launcher does in a Python of its own."""
     import matplotlib
+    import torch
     from ipykernel.kernelapp import launch_new_instance
 
     os.setsid()
@@ -85,6 +86,7 @@ def begin(words, environment, folder, path):
     os.environ |= environment | {"JPY_PARENT_PID": str(os.getppid())}
     os.chdir(folder)
     sys.path[:] = path
-    # What matplotlib reads from the environment when it is imported in a kernel.
+    # What is else read from the environment when a kernel imports them.
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     matplotlib.rcParams["backend"] = "module://matplotlib_inline.backend_inline"
     launch_new_instance(words)
