@@ -1,9 +1,9 @@
 """Turns of the tests, and the kernels of the notebooks, which are execute.py's.
 
 Two workers test at the same time (pytest-xdist), each file by one of them and with one
-thread. A test that is marked `alone` and a cell that reads a clock have the machine for
-themselves. What takes long begins first, so that nobody waits for it to be alone and
-both workers end together.
+thread. A test that is marked `alone` and a cell that prints what a clock said have the
+machine for themselves. What takes long begins first, so that nobody waits for it to be
+alone and both workers end together.
 """
 
 import os
@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from execute import FIXED, kernel_environment
+from execute import FIXED, IGNORED, kernel_environment
 from filelock import FileLock
 from forks import use_forks
 
@@ -57,7 +57,8 @@ def pytest_collection_modifyitems(items):
 def is_alone(item) -> bool:
     """Whether nothing else may run on the machine while a test or a cell does."""
     if item.path.suffix == ".ipynb":
-        return CLOCK.search(item.cell.source) is not None
+        measures = IGNORED in item.cell.metadata.get("tags", [])
+        return measures and CLOCK.search(item.cell.source) is not None
     return item.get_closest_marker("alone") is not None
 
 
