@@ -252,8 +252,9 @@ def setup(app):
 
     def filled(text):
         for kind, name in PLACE.findall(text):
-            if kind == "live":
-                app.env.note_dependency(str(STILLS / f"{name}.html"))
+            own = touch_page.__file__, __file__, STILLS / f"{name}.html"
+            for path in own[:1] if kind == "touch" else own[1:]:
+                app.env.note_dependency(str(path))
         return with_figures(text)
 
     def source(app, name, text):

@@ -93,6 +93,13 @@ def said(page, name):
     return page.evaluate(f"({{...{numbers}}})")
 
 
+def drawing(page, name):
+    """Where the first drawing of a figure stands, scrolled onto the screen."""
+    place = page.locator(f"#{name}-figure svg").first
+    place.scroll_into_view_if_needed()
+    return place.bounding_box()
+
+
 def move(page, name, **values):
     for field, value in values.items():
         control = page.locator(f"#{name}-{field}")
@@ -252,9 +259,7 @@ def test_what_a_reader_is_told_to_try_is_true(page):
 
 
 def test_what_is_dragged_is_what_moves(page):
-    line = page.locator("#eight-figure svg")
-    line.scroll_into_view_if_needed()
-    at = line.bounding_box()
+    at = drawing(page, "eight")
 
     def place(power):  # on the axis from 1e-9 to 1e5
         return at["x"] + 12 + (at["width"] - 24) * (power + 9) / 14, at["y"] + 40
@@ -266,9 +271,7 @@ def test_what_is_dragged_is_what_moves(page):
         page.mouse.up()
         moved = float(page.locator(f"#eight-{field}").input_value())
         assert moved == pytest.approx(end, abs=0.06)
-    bars = page.locator("#router-figure svg").first
-    bars.scroll_into_view_if_needed()
-    at = bars.bounding_box()
+    at = drawing(page, "router")
     page.mouse.click(at["x"] + at["width"] - 20, at["y"] + 10)
     assert page.locator("#router-expert").input_value() == "8"
     assert page.locator("#router-push").input_value() == "3"
@@ -470,9 +473,7 @@ def test_every_control_moves_what_its_figure_says(page):
 
 
 def test_a_finger_moves_a_bar_and_the_bits(page):
-    box = page.locator("#draft-figure svg").first
-    box.scroll_into_view_if_needed()
-    at = box.bounding_box()
+    at = drawing(page, "draft")
     page.mouse.click(at["x"] + at["width"] * 0.22, at["y"] + 20)
     assert page.locator("#draft-bar").input_value() in ("q of a", "p of b")
     assert int(page.locator("#draft-height").input_value()) >= 9
@@ -484,17 +485,14 @@ def test_a_finger_moves_a_bar_and_the_bits(page):
     assert bits.nth(7).get_attribute("aria-pressed") == pressed
     # A bar that is as high as the one that is looked at can be moved to its height.
     renew(page)
-    page.locator("#draft-figure svg").first.scroll_into_view_if_needed()
-    at = page.locator("#draft-figure svg").first.bounding_box()
+    at = drawing(page, "draft")
     page.mouse.click(at["x"] + 40 + 0.28 * 128, at["y"] + 82)
     page.mouse.click(at["x"] + 40 + 0.72 * 128, at["y"] + 82)
     heights = "e => e.querySelectorAll('svg')[0].querySelectorAll('rect')"
     tall = f"{heights}.values().map((r) => Math.round(r.getAttribute('height')))"
     drawn = page.locator("#draft-figure").evaluate(f"{tall}.toArray()")
     assert drawn[0] == drawn[1]
-    answer = page.locator("#group-figure svg").first
-    answer.scroll_into_view_if_needed()
-    at = answer.bounding_box()
+    at = drawing(page, "group")
     page.mouse.click(at["x"] + at["width"] - 15, at["y"] + 40)
     assert page.locator("#group-answer").input_value() == "16"
     assert page.locator("#group-reward").input_value() == "1.1"
@@ -509,9 +507,7 @@ def test_a_finger_that_scrolls_the_page_moves_no_figure(sideways, down, browser)
     finger = context.new_cdp_session(page)
     scrolled, changed = 0, []
     for name in ("group", "draft", "push"):
-        drawing = page.locator(f"#{name}-figure svg").first
-        drawing.scroll_into_view_if_needed()
-        at, top = drawing.bounding_box(), page.evaluate("scrollY")
+        at, top = drawing(page, name), page.evaluate("scrollY")
         before = said(page, name)
         x, y = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
         for i in range(11):
