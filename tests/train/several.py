@@ -11,6 +11,7 @@ weights, another way for another number of processes.
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from itertools import count
@@ -34,8 +35,12 @@ def run_all(
     Returns what all processes of a number said. Of a command that fails that is its
     error, and the next one is run.
     """
-    process = python([__file__], commands, dtype)
-    out, err = process.communicate(timeout=300)
+    with python([__file__], commands, dtype) as process:
+        try:
+            out, err = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with its forks
+            raise
     assert process.returncode == 0, err
     return {int(processes): said for processes, said in json.loads(out).items()}
 
@@ -69,6 +74,7 @@ def python(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
